@@ -1,0 +1,1 @@
+"""Names in a scenario become facts: models, GPUs, formats and offers as tables."""
