@@ -1,0 +1,74 @@
+"""Writes a whole decoder from its family's description."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.resolve.arch.config import Config
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.sheet import Entry, Plan, Sheet, flag, tensors_of
+from planner.resolve.facts import Layer, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """Tensors and layers of a text model."""
+
+    tensors: list[Tensor]
+    layers: list[Layer]
+    head_module: str
+
+
+def write_decoder(
+    family: Family, config: Config, *, root: str, tied: bool, head: str | None, first_layer: int = 0
+) -> Decoder:
+    """The tensors of the base model under `root` and of the LM head (None: no head)."""
+    base = f"{root}.{family.inner}" if root else family.inner
+    kind = family.norms_of(config)
+    plans = family.plan(config)
+    groups: dict[Plan, list[int]] = {}
+    for i, plan in enumerate(plans):
+        groups.setdefault(plan, []).append(i + first_layer)
+    written: list[tuple[tuple[int, ...], list[Entry]]] = []
+    records: dict[Plan, Layer] = {}
+    for plan, indices in groups.items():
+        sheet = Sheet(f"{base}{family.stack}.{{i}}.", norms=kind)
+        family.write_layer(config, plan, sheet)
+        written.append((tuple(indices), sheet.entries))
+        records[plan] = _record(config, sheet)
+    outside = Sheet(base, norms=kind)
+    plan = plans[0] if plans else Plan()
+    if family.embed:
+        outside.embedding(family.embed, config.vocab_size, config[family.embed_width])
+    if family.extra is not None:
+        family.extra(config, plan, outside)
+    if family.last_norm:
+        outside.norm(family.last_norm, config.hidden_size)
+    top = Sheet("", norms=kind)
+    if head:
+        top.linear(
+            head, config[family.embed_width], config.vocab_size,
+            bias=flag(config, family.head_bias), split="vocab", role="lm_head", tied=tied,
+        )
+    if family.outside is not None:
+        family.outside(config, plan, top)
+    tensors = [
+        *tensors_of([((), outside.entries)]),
+        *tensors_of(written),
+        *tensors_of([((), top.entries)]),
+    ]
+    return Decoder(tensors, [records[plan] for plan in plans], head or "")
+
+
+def _record(config: Config, sheet: Sheet) -> Layer:
+    layer = Layer(**sheet.layer)
+    if layer.num_key_value_heads and layer.num_attention_heads % layer.num_key_value_heads:
+        raise config.problem(
+            f"{layer.num_attention_heads} attention heads cannot share"
+            f" {layer.num_key_value_heads} key-value heads evenly"
+        )
+    if layer.num_experts_per_tok > layer.num_experts:
+        raise config.problem(
+            f"{layer.num_experts_per_tok} experts per token out of {layer.num_experts}"
+        )
+    return layer
