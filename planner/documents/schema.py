@@ -54,12 +54,16 @@ def _validator(name: str) -> Any:
 
 def check_document(document: Document, schema: str) -> list[Problem]:
     """Every violation of `schemas/<schema>.schema.json`, with its place, in file order."""
-    found = [
-        problem
+    return sorted({problem for _, problem in violations(document, schema)})
+
+
+def violations(document: Document, schema: str) -> list[tuple[Path_, Problem]]:
+    """Every violation with the path of the value or key at fault."""
+    return [
+        (tuple(error.absolute_path), problem)
         for error in _validator(schema).iter_errors(document.data)
         for problem in _explain(error, document)
     ]
-    return sorted(set(found))
 
 
 def _explain(error: Any, document: Document) -> Iterator[Problem]:

@@ -1,0 +1,69 @@
+"""A scenario file becomes a document, its schema problems, and data without the broken parts."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from planner.documents import Document, load_document
+from planner.documents.schema import violations
+from planner.errors import Problem
+
+
+@dataclass(slots=True)
+class RawScenario:
+    """A scenario as written.
+
+    `data` is the document without the parts that break the schema (None in lists, so that indices
+    keep their meaning), `broken` the paths that were taken out: the checks of meaning run on the
+    rest, so that one run reports every mistake once.
+    """
+
+    document: Document
+    problems: list[Problem]
+    data: dict[str, Any]
+    broken: set[tuple[str | int, ...]]
+
+
+def read_scenario(path: Path) -> RawScenario:
+    """Read a scenario file and check it against its schema.
+
+    Raises:
+        InputProblems: the file can't be read or is not YAML.
+        OutsideFailure: the system refuses to read it.
+    """
+    document = load_document(path)
+    problems = list(document.problems)
+    data = copy.deepcopy(document.data)
+    broken: set[tuple[str | int, ...]] = set()
+    surprises = {problem.path for problem in problems}
+    for where, problem in violations(document, "scenario"):
+        # A value that YAML itself makes doubtful is reported once, as that.
+        if problem.path not in surprises:
+            problems.append(problem)
+        if problem.code not in ("missing-key", "unknown-key"):
+            broken.add(where)
+    for where in sorted(broken, key=len, reverse=True):
+        data = _without(data, where)
+    if not isinstance(data, dict):
+        data = {}
+    return RawScenario(document, sorted(set(problems)), data, broken)
+
+
+def _without(data: Any, path: tuple[str | int, ...]) -> Any:
+    if not path:
+        return None
+    parent = data
+    for part in path[:-1]:
+        try:
+            parent = parent[part]
+        except (KeyError, IndexError, TypeError):
+            return data
+    last = path[-1]
+    if isinstance(parent, list) and isinstance(last, int) and last < len(parent):
+        parent[last] = None
+    elif isinstance(parent, dict):
+        parent.pop(last, None)
+    return data
