@@ -85,7 +85,7 @@ def gqa(
     width: str = "hidden_size",
     softcap: Flag = False,
     extra: Block | None = None,
-    bias_elsewhere: Flag | None = None,
+    square_out: bool = False,
 ) -> Block:
     """Grouped-query attention with separate projections.
 
@@ -101,7 +101,7 @@ def gqa(
         s.linear(names[0], h, q * d * q_times, bias=b)
         s.linear(names[1], h, g * d, bias=b if k_bias is None else flag(config, k_bias), split="kv")
         s.linear(names[2], h, g * d, bias=b, split="kv")
-        s.linear(names[3], q * d, h, bias=out, split="row")
+        s.linear(names[3], h if square_out else q * d, h, bias=out, split="row")
         normed = qk_norm is not None and flag(config, norm_if)
         if normed:
             wide = qk_norm == "full"

@@ -37,6 +37,9 @@ def class_table() -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
         table = json.loads((folder / name).read_text(encoding="utf-8"))
         types.update(table["types"])
         classes.update(table["classes"])
+    old_names = json.loads((folder / "old_names.json").read_text(encoding="utf-8"))
+    for name, aliases in old_names.items():
+        classes[name]["aliases"] = {**classes[name].get("aliases", {}), **aliases}
     return types, classes
 
 
@@ -66,7 +69,9 @@ class Config(Mapping[str, Any]):
         self._fields: Mapping[str, Any] = spec.get("fields", {})
         self.assumptions: list[str] = parent.assumptions if parent else []
         self.model_type: str = model_type or str(data.get("model_type") or spec["model_type"])
-        self._values: dict[str, Any] = dict(self._fields)
+        self._values: dict[str, Any] = {
+            self._aliases.get(name, name): value for name, value in self._fields.items()
+        }
         self._given: set[str] = set()
         self._fill(data)
 
@@ -74,22 +79,26 @@ class Config(Mapping[str, Any]):
         renamed = []
         for key, value in data.items():
             field = self._aliases.get(key, key)
-            if field != key:
+            if field != key and key not in self._fields:
                 renamed.append((key, field, value))
                 continue
-            self._set(key, key, value)
+            self._set(key, field, value)
         for key, field, value in renamed:
             if field in self._given and value is not None and self._values[field] != value:
                 self.assume(f"{self._where(key)} = {value!r} overrides {field}")
             self._set(key, field, value)
 
     def _set(self, key: str, field: str, value: Any) -> None:
-        default = self._fields.get(field)
-        if value is None and default is not None and field not in self._spec.get("nullable", ()):
+        default = self._fields.get(key, self._fields.get(field))
+        if value is None and default is not None and not self._nullable(key, field):
             self.assume(f"{self._where(key)} is null: taken as the class default {default!r}")
             return
         self._values[field] = self._checked(key, value, default)
         self._given.add(field)
+
+    def _nullable(self, key: str, field: str) -> bool:
+        names = self._spec.get("nullable", ())
+        return key in names or field in names
 
     def _checked(self, key: str, value: Any, default: Any) -> Any:
         if isinstance(default, bool):
@@ -106,6 +115,8 @@ class Config(Mapping[str, Any]):
             return value
         if isinstance(value, float) and value.is_integer():
             return int(value)
+        if key.endswith("_pattern") and isinstance(value, str):
+            return value
         if isinstance(value, bool | str) and isinstance(default, int):
             raise self._wrong(key, value, "a whole number")
         if isinstance(value, int) and not isinstance(value, bool) and value < 0:

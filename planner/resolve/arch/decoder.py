@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.family import Family
+from planner.resolve.arch.mlp import size
 from planner.resolve.arch.sheet import Entry, Plan, Sheet, flag, tensors_of
 from planner.resolve.facts import Layer, Tensor
 
@@ -38,8 +39,9 @@ def write_decoder(
         records[plan] = _record(config, sheet)
     outside = Sheet(base, norms=kind)
     plan = plans[0] if plans else Plan()
+    width = size(config, family.embed_width)
     if family.embed:
-        outside.embedding(family.embed, config.vocab_size, config[family.embed_width])
+        outside.embedding(family.embed, config.vocab_size, width)
     if family.extra is not None:
         family.extra(config, plan, outside)
     if family.last_norm:
@@ -47,7 +49,7 @@ def write_decoder(
     top = Sheet("", norms=kind)
     if head:
         top.linear(
-            head, config[family.embed_width], config.vocab_size,
+            head, width, config.vocab_size,
             bias=flag(config, family.head_bias), split="vocab", role="lm_head", tied=tied,
         )
     if family.outside is not None:

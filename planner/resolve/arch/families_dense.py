@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from planner.resolve.arch.attention import fused_qkv, gqa, head_dim, kv_heads
+from planner.resolve.arch.attention import even_head_dim, fused_qkv, gqa, head_dim, heads, kv_heads
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.family import (
+    PRE_NORM,
     SANDWICH,
     Family,
     depth,
@@ -14,6 +15,7 @@ from planner.resolve.arch.family import (
     windowed,
 )
 from planner.resolve.arch.mlp import fused_gated, gated, plain
+from planner.resolve.arch.sheet import Plan, Sheet
 
 
 def _qwen_types(config: Config) -> list[str]:
@@ -31,13 +33,76 @@ def _gemma3_types(config: Config) -> list[str]:
 
 QWEN_WINDOWS = windowed(types=_qwen_types, window=_qwen_window)
 
+def _by_rope(config: Config) -> list[str]:
+    """SmolLM3: layers without rotary positions are the ones that attend to everything."""
+    rotary = config.get("no_rope_layers")
+    step = int(config.get("no_rope_layer_interval", 4))
+    if not config.get("use_sliding_window"):
+        return layer_types(config)
+    return layer_types(
+        config,
+        lambda i: (
+            "sliding_attention"
+            if (rotary[i] if rotary else (i + 1) % step)
+            else "full_attention"
+        ),
+    )
+
+
+def _exaone_types(config: Config) -> list[str]:
+    pattern = config.get("sliding_window_pattern", 4)
+    if isinstance(pattern, str):
+        last = depth(config) - 1
+        return layer_types(
+            config,
+            lambda i: (
+                "full_attention"
+                if i == last or pattern[i % len(pattern)] == "G"
+                else "sliding_attention"
+            ),
+        )
+    return layer_types(config, every(int(pattern or 1)))
+
+
+def _exaone_window(config: Config) -> int | None:
+    return config.get("sliding_window") if config.get("sliding_window_pattern", 4) else None
+
+
+def _cohere_tensors(config: Config, _: Plan, s: Sheet) -> None:
+    """Per-head layer norms of Cohere's queries and keys."""
+    if config.get("use_qk_norm"):
+        d = head_dim(config)
+        s.param("q_norm.weight", heads(config), d, kind="norm", role="norm")
+        s.param("k_norm.weight", kv_heads(config), d, kind="norm", role="norm")
+
+
+def _layerwise_norms(config: Config, _: Plan, s: Sheet) -> None:
+    """StableLM's norms of every single head, without biases."""
+    if config.get("qk_layernorm"):
+        for name, count in (("q_layernorm", heads(config)), ("k_layernorm", kv_heads(config))):
+            for j in range(count):
+                s.norm(f"{name}.norms.{j}", head_dim(config), "layer_nobias")
+
+
+def _xielu(_: Config, __: Plan, s: Sheet) -> None:
+    """Learned scalars of the xIELU activation."""
+    s.param("act_fn.alpha_p", 1)
+    s.param("act_fn.alpha_n", 1)
+
+
 FAMILIES = (
     Family(
-        types=("llama",),
+        types=("llama", "granite"),
         attention=gqa(bias="attention_bias"),
         mlp=gated(bias="mlp_bias"),
     ),
-    Family(types=("mistral",), attention=gqa(), mlp=gated(), plan=same_window()),
+    Family(types=("mistral", "ministral3"), attention=gqa(), mlp=gated(), plan=same_window()),
+    Family(
+        types=("ministral",),
+        attention=gqa(),
+        mlp=gated(),
+        plan=windowed(types=lambda config: layer_types(config, lambda _: "sliding_attention")),
+    ),
     Family(
         types=("qwen2",), attention=gqa(bias=True, out_bias=False), mlp=gated(), plan=QWEN_WINDOWS
     ),
@@ -69,5 +134,153 @@ FAMILIES = (
         ),
         mlp=fused_gated(),
         plan=same_window(),
+    ),
+    Family(types=("arcee",), attention=gqa(bias="attention_bias"), mlp=plain(bias="mlp_bias")),
+    Family(
+        types=("nemotron",),
+        attention=gqa(bias="attention_bias"),
+        mlp=plain(bias="mlp_bias"),
+        norm_kind="layer",
+    ),
+    Family(
+        types=("apertus",),
+        attention=gqa(bias="attention_bias", qk_norm="head"),
+        mlp=plain(bias="mlp_bias", extra=_xielu),
+        norms=("attention_layernorm", "feedforward_layernorm"),
+    ),
+    Family(types=("olmo",), attention=gqa(bias="attention_bias"), mlp=gated(), norm_kind="none"),
+    Family(
+        types=("olmo2",),
+        attention=gqa(bias="attention_bias", qk_norm="full"),
+        mlp=gated(),
+        norms=SANDWICH[1::2],
+    ),
+    Family(
+        types=("olmo3",),
+        attention=gqa(bias="attention_bias", qk_norm="full"),
+        mlp=gated(),
+        norms=SANDWICH[1::2],
+        plan=windowed(types=lambda config: layer_types(config, every(4))),
+    ),
+    Family(
+        types=("starcoder2",),
+        attention=gqa(bias="use_bias"),
+        mlp=plain("c_fc", "c_proj", bias="use_bias"),
+        norm_kind="layer",
+        plan=same_window(),
+    ),
+    Family(
+        types=("seed_oss",),
+        attention=gqa(bias="attention_bias", out_bias="attention_out_bias"),
+        mlp=gated(bias="mlp_bias"),
+    ),
+    Family(
+        types=("cohere",),
+        attention=gqa(bias="attention_bias", extra=_cohere_tensors),
+        mlp=gated(),
+        norms=("input_layernorm",),
+        norm_kind="layer_nobias",
+        parallel=True,
+    ),
+    Family(
+        types=("cohere2",),
+        attention=gqa(bias="attention_bias", dims=even_head_dim),
+        mlp=gated(),
+        norms=("input_layernorm",),
+        norm_kind="layer_nobias",
+        parallel=True,
+        plan=windowed(
+            types=lambda config: layer_types(
+                config, every(int(config.get("sliding_window_pattern", 4)))
+            )
+        ),
+    ),
+    Family(
+        types=("helium",),
+        attention=gqa(bias="attention_bias", out_bias=False, square_out=True),
+        mlp=gated(bias="mlp_bias"),
+    ),
+    Family(
+        types=("smollm3",),
+        attention=gqa(bias="attention_bias"),
+        mlp=gated(bias="mlp_bias"),
+        plan=windowed(types=_by_rope),
+    ),
+    Family(
+        types=("exaone4",),
+        attention=gqa(qk_norm="head"),
+        mlp=gated(),
+        norms=SANDWICH[1::2],
+        plan=windowed(types=_exaone_types, window=_exaone_window),
+    ),
+    Family(
+        types=("glm",),
+        attention=gqa(bias="attention_bias", out_bias=False),
+        mlp=fused_gated(),
+    ),
+    Family(
+        types=("glm4",),
+        attention=gqa(bias="attention_bias", out_bias=False),
+        mlp=fused_gated(),
+        norms=(*PRE_NORM, "post_self_attn_layernorm", "post_mlp_layernorm"),
+    ),
+    Family(types=("ernie4_5",), attention=gqa(bias="use_bias"), mlp=gated(bias="use_bias")),
+    Family(
+        types=("hunyuan_v1_dense",),
+        attention=gqa(
+            bias="attention_bias", qk_norm="head", qk_names=("query_layernorm", "key_layernorm")
+        ),
+        mlp=gated(),
+    ),
+    Family(
+        types=("bitnet",),
+        attention=gqa(
+            bias="attention_bias",
+            extra=lambda config, _, s: s.norm("attn_sub_norm", config.hidden_size),
+        ),
+        mlp=gated(extra=lambda config, _, s: s.norm("ffn_sub_norm", config.intermediate_size)),
+    ),
+    Family(
+        types=("stablelm",),
+        attention=gqa(
+            bias="use_qkv_bias", out_bias=False, dims=even_head_dim, extra=_layerwise_norms
+        ),
+        mlp=gated(),
+        norms=lambda config, _: PRE_NORM[: 1 if config.get("use_parallel_residual") else 2],
+        norm_kind="layer",
+        parallel="use_parallel_residual",
+    ),
+    Family(
+        types=("phi",),
+        attention=gqa(
+            names=("q_proj", "k_proj", "v_proj", "dense"),
+            bias=True,
+            dims=even_head_dim,
+            qk_norm="head",
+            norm_if="qk_layernorm",
+            qk_names=("q_layernorm", "k_layernorm"),
+            norm_kind="layer",
+        ),
+        mlp=plain("fc1", "fc2", bias=True),
+        norms=PRE_NORM[:1],
+        norm_kind="layer",
+        last_norm="final_layernorm",
+        head_bias=True,
+        parallel=True,
+    ),
+    Family(
+        types=("persimmon",),
+        attention=fused_qkv(
+            scope="self_attn",
+            qkv="query_key_value",
+            out="dense",
+            qk_norm="head",
+            norm_if="qk_layernorm",
+            qk_names=("q_layernorm", "k_layernorm"),
+            norm_kind="layer",
+        ),
+        mlp=plain("dense_h_to_4h", "dense_4h_to_h", bias=True),
+        norm_kind="layer",
+        last_norm="final_layernorm",
     ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from planner.resolve.arch.config import Config
+from planner.resolve.arch.mlp import Size
 from planner.resolve.arch.sheet import Block, Flag, Plan, Sheet, flag
 
 PlanRule = Callable[[Config], list[Plan]]
@@ -158,7 +159,7 @@ class Family:
     root: str = "model"
     inner: str = ""
     embed: str = "embed_tokens"
-    embed_width: str = "hidden_size"
+    embed_width: Size = "hidden_size"
     stack: str = "layers"
     last_norm: str = "norm"
     head: str = "lm_head"

@@ -75,6 +75,7 @@ def plain(
     inner: Size = "intermediate_size",
     bias: Flag = False,
     transposed: bool = False,
+    extra: Block | None = None,
 ) -> Block:
     """Two matrices."""
 
@@ -84,6 +85,8 @@ def plain(
         s.linear(up, hidden, width, bias=b, transposed=transposed)
         s.linear(down, width, hidden, bias=b, split="row", transposed=transposed)
         sheet.layer.update(mlp="plain", intermediate_size=width)
+        if extra is not None:
+            extra(config, plan, s)
 
     return block
 

@@ -98,8 +98,12 @@ def _read(
     hf_quant_config: Mapping[str, object] | None,
 ) -> ModelFacts:
     kind = model_type_of(data)
+    if kind == "mistral" and "layer_types" in data:
+        kind = "ministral"
     config = top_config(data, kind)
     family = families()[kind]
+    if config.get("add_cross_attention"):
+        raise config.problem("add_cross_attention: a decoder with cross-attention is not covered")
     tied = bool(config.get("tie_word_embeddings", False))
     decoder = write_decoder(family, config, root=family.root, tied=tied, head=family.head)
     architectures = data.get("architectures")

@@ -1,0 +1,150 @@
+"""Recurrent mixers: Mamba-1 and -2, gated delta rule, short convolutions, linear attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+
+from planner.resolve.arch.config import Config
+from planner.resolve.arch.mlp import Size, size
+from planner.resolve.arch.sheet import Block, Flag, Plan, Sheet, flag
+
+
+def dt_rank(config: Config, name: str) -> int:
+    """Rank of the time step; a sixteenth of the hidden size where the config says `auto`."""
+    given = config.get(name, "auto")
+    return ceil(config.hidden_size / 16) if given == "auto" else int(given)
+
+
+def mamba1(
+    *,
+    scope: str = "mixer",
+    inner: Size = "intermediate_size",
+    state: str = "state_size",
+    kernel: str = "conv_kernel",
+    rank: str = "time_step_rank",
+    bias: Flag = "use_bias",
+    conv_bias: Flag = "use_conv_bias",
+    inner_norms: bool = False,
+) -> Block:
+    """The selective state space mixer of Mamba (arXiv 2312.00752)."""
+
+    def block(config: Config, plan: Plan, sheet: Sheet) -> None:
+        s = sheet.at(scope, "mixer")
+        h, width, n = config.hidden_size, size(config, inner), size(config, state)
+        r, k, b = dt_rank(config, rank), size(config, kernel), flag(config, bias)
+        s.param("A_log", width, n, split="column")
+        s.param("D", width, split="column")
+        s.conv("conv1d", width, 1, k, bias=flag(config, conv_bias), split="column")
+        s.linear("in_proj", h, 2 * width, bias=b)
+        s.linear("x_proj", width, r + 2 * n, split="row")
+        s.linear("dt_proj", r, width, bias=True)
+        s.linear("out_proj", width, h, bias=b, split="row")
+        if inner_norms:
+            s.norm("dt_layernorm", r)
+            s.norm("b_layernorm", n)
+            s.norm("c_layernorm", n)
+        sheet.layer.update(
+            mixer="mamba1", conv_state_elements=width * k, ssm_state_elements=width * n
+        )
+
+    return block
+
+
+def mamba2(
+    *,
+    scope: str = "mixer",
+    inner: Callable[[Config], int],
+    num_heads: Size = "num_heads",
+    groups: Size = "n_groups",
+    state: Size = "state_size",
+    kernel: Size = "conv_kernel",
+    bias: Flag = "use_bias",
+    conv_bias: Flag = "use_conv_bias",
+    norm_if: Flag = True,
+    beside: bool = False,
+) -> Block:
+    """The state space duality mixer of Mamba-2 (arXiv 2405.21060).
+
+    `beside` where it stands next to attention in one layer: the layer keeps its attention kind.
+    """
+
+    def block(config: Config, plan: Plan, sheet: Sheet) -> None:
+        s = sheet.at(scope, "mixer")
+        h, width, q = config.hidden_size, inner(config), size(config, num_heads)
+        g, n, k = size(config, groups), size(config, state), size(config, kernel)
+        b, conv = flag(config, bias), width + 2 * g * n
+        s.param("dt_bias", q, split="column")
+        s.param("A_log", q, split="column")
+        s.param("D", q, split="column")
+        s.conv("conv1d", conv, 1, k, bias=flag(config, conv_bias), split="column")
+        s.linear("in_proj", h, width + conv + q, bias=b)
+        if flag(config, norm_if):
+            s.norm("norm", width)
+        s.linear("out_proj", width, h, bias=b, split="row")
+        sheet.layer.update(conv_state_elements=conv * k, ssm_state_elements=width * n)
+        if not beside:
+            sheet.layer["mixer"] = "mamba2"
+
+    return block
+
+
+def gated_delta(*, scope: str = "linear_attn", joined: bool = True) -> Block:
+    """The gated delta rule (arXiv 2412.06464); `joined` where q, k, v, z are one projection."""
+
+    def block(config: Config, plan: Plan, sheet: Sheet) -> None:
+        s = sheet.at(scope, "mixer")
+        h, heads = config.hidden_size, config.linear_num_value_heads
+        k_dim, v_dim = config.linear_key_head_dim, config.linear_value_head_dim
+        keys, values = k_dim * config.linear_num_key_heads, v_dim * heads
+        k, conv = config.linear_conv_kernel_dim, 2 * keys + values
+        s.param("dt_bias", heads, split="column")
+        s.param("A_log", heads, split="column")
+        s.conv("conv1d", conv, 1, k, bias=False, split="column")
+        s.norm("norm", v_dim)
+        s.linear("out_proj", values, h, split="row")
+        if joined:
+            s.linear("in_proj_qkvz", h, conv + values)
+            s.linear("in_proj_ba", h, 2 * heads)
+        else:
+            s.linear("in_proj_qkv", h, conv)
+            s.linear("in_proj_z", h, values)
+            s.linear("in_proj_b", h, heads)
+            s.linear("in_proj_a", h, heads)
+        sheet.layer.update(
+            mixer="gated_delta",
+            conv_state_elements=conv * k,
+            ssm_state_elements=heads * k_dim * v_dim,
+        )
+
+    return block
+
+
+def short_conv(*, scope: str = "conv") -> Block:
+    """The gated short convolution of LFM2."""
+
+    def block(config: Config, plan: Plan, sheet: Sheet) -> None:
+        s = sheet.at(scope, "mixer")
+        h, k, b = config.hidden_size, config.conv_L_cache, flag(config, "conv_bias")
+        s.conv("conv", h, 1, k, bias=b, split="column")
+        s.linear("in_proj", h, 3 * h, bias=b)
+        s.linear("out_proj", h, h, bias=b, split="row")
+        sheet.layer.update(mixer="conv", conv_state_elements=h * k)
+
+    return block
+
+
+def lightning(*, scope: str = "self_attn") -> Block:
+    """The lightning attention of MiniMax-01 (arXiv 2501.08313): a running state per head."""
+
+    def block(config: Config, plan: Plan, sheet: Sheet) -> None:
+        s = sheet.at(scope, "attention")
+        h, q = config.hidden_size, config.num_attention_heads
+        d = int(config.get("head_dim") or h // q)
+        s.norm("norm", q * d)
+        s.linear("qkv_proj", h, 3 * q * d)
+        s.linear("out_proj", q * d, h, split="row")
+        s.linear("output_gate", h, q * d)
+        sheet.layer.update(mixer="linear", ssm_state_elements=q * d * d)
+
+    return block
