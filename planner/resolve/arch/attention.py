@@ -7,6 +7,7 @@ from typing import Any
 
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Block, Flag, Plan, Sheet, flag
+from planner.resolve.facts import Role
 
 Number = Callable[[Config, Plan], int]
 
@@ -86,15 +87,17 @@ def gqa(
     softcap: Flag = False,
     extra: Block | None = None,
     square_out: bool = False,
+    role: Role = "attention",
 ) -> Block:
     """Grouped-query attention with separate projections.
 
+    `role` other than attention where the class gives all its mixers one name.
     `qk_norm` is `head` (one norm of the head width), `full` (over all heads), or None; `q_times` 2
     for a query projection that carries an output gate; `sinks` for one learned logit per head.
     """
 
     def block(config: Config, plan: Plan, sheet: Sheet) -> None:
-        s = sheet.at(scope, "attention")
+        s = sheet.at(scope, role)
         h, q, g, d = config[width], heads(config), kv(config), dims(config)
         b = flag(config, bias)
         out = b if out_bias is None else flag(config, out_bias)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Block, Flag, Plan, Sheet, flag
+from planner.resolve.facts import Role
 
 Size = str | Callable[[Config], int]
 
@@ -75,12 +76,13 @@ def plain(
     inner: Size = "intermediate_size",
     bias: Flag = False,
     transposed: bool = False,
+    role: Role = "mlp",
     extra: Block | None = None,
 ) -> Block:
     """Two matrices."""
 
     def block(config: Config, plan: Plan, sheet: Sheet) -> None:
-        s = sheet.at(scope, "mlp")
+        s = sheet.at(scope, role)
         width, hidden, b = size(config, inner), config.hidden_size, flag(config, bias)
         s.linear(up, hidden, width, bias=b, transposed=transposed)
         s.linear(down, width, hidden, bias=b, split="row", transposed=transposed)
@@ -146,7 +148,7 @@ def moe(
             if flag(config, router_bias):
                 s.param(f"{router}.bias", e, role="router", kind="bias")
         if correction:
-            s.param(correction, e, role="router")
+            s.param(correction, e, role="mlp")
         x = s.at(experts) if experts else s
         write_experts(x, e, hidden, width, flipped=flipped, gate=gated_experts,
                       bias=flag(config, expert_bias))

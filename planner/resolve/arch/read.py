@@ -10,6 +10,7 @@ from planner.errors import did_you_mean
 from planner.resolve.arch import (
     families_dense,
     families_gpt,
+    families_hybrid,
     families_moe,
 )
 from planner.resolve.arch.config import (
@@ -30,7 +31,7 @@ TYPE_ALIASES = {"kimi_k2": "deepseek_v3"}
 @cache
 def families() -> dict[str, Family]:
     """Family by model type."""
-    modules = (families_dense, families_gpt, families_moe)
+    modules = (families_dense, families_gpt, families_hybrid, families_moe)
     return {name: family for m in modules for family in m.FAMILIES for name in family.types}
 
 

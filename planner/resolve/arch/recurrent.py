@@ -60,6 +60,7 @@ def mamba2(
     state: Size = "state_size",
     kernel: Size = "conv_kernel",
     bias: Flag = "use_bias",
+    out_bias: Flag | None = None,
     conv_bias: Flag = "use_conv_bias",
     norm_if: Flag = True,
     beside: bool = False,
@@ -81,7 +82,8 @@ def mamba2(
         s.linear("in_proj", h, width + conv + q, bias=b)
         if flag(config, norm_if):
             s.norm("norm", width)
-        s.linear("out_proj", width, h, bias=b, split="row")
+        out = b if out_bias is None else flag(config, out_bias)
+        s.linear("out_proj", width, h, bias=out, split="row")
         sheet.layer.update(conv_state_elements=conv * k, ssm_state_elements=width * n)
         if not beside:
             sheet.layer["mixer"] = "mamba2"
