@@ -169,8 +169,7 @@ def mla(
     scope: str = "self_attn",
     bias: Flag = "attention_bias",
     extra: Block | None = None,
-    kv_a: str = "kv_a_proj_with_mqa",
-    flat: bool = False,
+    qk_head_dim: int | None = None,
 ) -> Block:
     """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434).
 
@@ -183,13 +182,14 @@ def mla(
         h, q, b = config.hidden_size, heads(config), flag(config, bias)
         nope, rope, v = config.qk_nope_head_dim, config.qk_rope_head_dim, config.v_head_dim
         rank, q_rank = config.kv_lora_rank, config.get("q_lora_rank")
+        wide = qk_head_dim or nope + rope
         if q_rank is None:
-            s.linear("q_proj", h, q * (nope + rope))
+            s.linear("q_proj", h, q * wide)
         else:
             s.linear("q_a_proj", h, q_rank, bias=b, split="replicated")
             s.norm("q_a_layernorm", q_rank)
-            s.linear("q_b_proj", q_rank, q * (nope + rope))
-        s.linear(kv_a, h, rank + rope, bias=b, split="replicated")
+            s.linear("q_b_proj", q_rank, q * wide)
+        s.linear("kv_a_proj_with_mqa", h, rank + rope, bias=b, split="replicated")
         s.norm("kv_a_layernorm", rank)
         s.linear("kv_b_proj", rank, q * (nope + v))
         s.linear("o_proj", q * v, h, bias=b, split="row")

@@ -49,7 +49,8 @@ def _by_rope(config: Config) -> list[str]:
     )
 
 
-def _exaone_types(config: Config) -> list[str]:
+def exaone_types(config: Config) -> list[str]:
+    """EXAONE's pattern of sliding and full layers, a number or a string of letters."""
     pattern = config.get("sliding_window_pattern", 4)
     if isinstance(pattern, str):
         last = depth(config) - 1
@@ -64,7 +65,8 @@ def _exaone_types(config: Config) -> list[str]:
     return layer_types(config, every(int(pattern or 1)))
 
 
-def _exaone_window(config: Config) -> int | None:
+def exaone_window(config: Config) -> int | None:
+    """The span of EXAONE's sliding layers."""
     return config.get("sliding_window") if config.get("sliding_window_pattern", 4) else None
 
 
@@ -90,9 +92,15 @@ def _xielu(_: Config, __: Plan, s: Sheet) -> None:
     s.param("act_fn.alpha_n", 1)
 
 
+def _lambdas(config: Config, _: Plan, s: Sheet) -> None:
+    """The learned weights between the two softmaxes of differential attention."""
+    for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2"):
+        s.param(name, head_dim(config))
+
+
 FAMILIES = (
     Family(
-        types=("llama", "granite"),
+        types=("llama", "granite", "iquestcoder"),
         attention=gqa(bias="attention_bias"),
         mlp=gated(bias="mlp_bias"),
     ),
@@ -211,7 +219,7 @@ FAMILIES = (
         attention=gqa(qk_norm="head"),
         mlp=gated(),
         norms=SANDWICH[1::2],
-        plan=windowed(types=_exaone_types, window=_exaone_window),
+        plan=windowed(types=exaone_types, window=exaone_window),
     ),
     Family(
         types=("glm",),
@@ -282,5 +290,45 @@ FAMILIES = (
         mlp=plain("dense_h_to_4h", "dense_4h_to_h", bias=True),
         norm_kind="layer",
         last_norm="final_layernorm",
+    ),
+    Family(
+        types=("internlm3",),
+        attention=gqa(bias="qkv_bias", out_bias="bias"),
+        mlp=gated(bias="bias"),
+    ),
+    Family(
+        types=("cwm",),
+        attention=gqa(),
+        mlp=gated(bias="mlp_bias"),
+        plan=windowed(
+            types=lambda config: layer_types(
+                config, lambda i: "sliding_attention" if i % 4 else "full_attention"
+            )
+        ),
+    ),
+    Family(
+        types=("hyperclovax",),
+        attention=gqa(bias="attention_bias"),
+        mlp=gated(bias="mlp_bias"),
+        norms=lambda config, _: (
+            (*PRE_NORM, "post_norm1", "post_norm2") if config.get("use_post_norm") else PRE_NORM
+        ),
+    ),
+    Family(
+        types=("jais2",),
+        attention=gqa(bias="attention_bias"),
+        mlp=plain(bias="mlp_bias"),
+        norm_kind="layer",
+    ),
+    Family(
+        types=("nanochat",),
+        attention=gqa(bias="attention_bias"),
+        mlp=plain("fc1", "fc2"),
+        norm_kind="none",
+    ),
+    Family(
+        types=("diffllama",),
+        attention=gqa(bias="attention_bias", extra=_lambdas),
+        mlp=gated(bias="mlp_bias"),
     ),
 )

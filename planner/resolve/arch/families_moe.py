@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.resolve.arch.attention import fused_qkv, gqa, head_dim, heads, mla, note_attention
+from planner.resolve.arch.attention import fused_qkv, gqa, head_dim, heads, note_attention
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.family import (
     PRE_NORM,
@@ -41,13 +41,6 @@ def granite_shared(config: Config, _: Plan, sheet: Sheet) -> None:
 
 def _output_gate(config: Config, _: Plan, s: Sheet) -> None:
     s.linear("gate_proj", config.hidden_size, heads(config) * head_dim(config))
-
-
-def one_dense(config: Config) -> list[str]:
-    """One dense layer, then experts, unless the config lists the layers."""
-    if config.get("mlp_layer_types") is not None:
-        return after_dense()(config)
-    return ["dense" if i == 0 else "moe" for i in range(depth(config))]
 
 
 def _ernie_mlps(config: Config) -> list[str]:
@@ -152,12 +145,6 @@ FAMILIES = (
         ),
     ),
     Family(
-        types=("deepseek_v2", "deepseek_v3"),
-        attention=mla(),
-        mlp={"dense": gated(), "moe": moe(shared=shared_total)},
-        plan=by_layer(after_dense()),
-    ),
-    Family(
         types=("qwen2_moe",),
         attention=gqa(bias="qkv_bias", out_bias=False),
         mlp={"dense": gated(), "moe": QWEN_SHARED},
@@ -218,12 +205,6 @@ FAMILIES = (
         plan=by_layer(after_dense()),
     ),
     Family(
-        types=("glm4_moe_lite",),
-        attention=mla(),
-        mlp={"dense": gated(), "moe": moe(shared=shared_total)},
-        plan=by_layer(one_dense),
-    ),
-    Family(
         types=("dots1",),
         attention=gqa(bias="attention_bias", qk_norm="head"),
         mlp={"dense": gated(), "moe": moe(shared=shared_total)},
@@ -270,6 +251,7 @@ FAMILIES = (
             ),
         },
         plan=by_layer(_ernie_mlps),
+        head_bias="use_bias",
     ),
     Family(
         types=("hunyuan_v1_moe",),

@@ -9,9 +9,12 @@ from functools import cache
 from planner.errors import did_you_mean
 from planner.resolve.arch import (
     families_dense,
+    families_gemma,
     families_gpt,
     families_hybrid,
+    families_mla,
     families_moe,
+    families_moe_more,
 )
 from planner.resolve.arch.config import (
     Config,
@@ -31,7 +34,15 @@ TYPE_ALIASES = {"kimi_k2": "deepseek_v3"}
 @cache
 def families() -> dict[str, Family]:
     """Family by model type."""
-    modules = (families_dense, families_gpt, families_hybrid, families_moe)
+    modules = (
+        families_dense,
+        families_gemma,
+        families_gpt,
+        families_hybrid,
+        families_mla,
+        families_moe,
+        families_moe_more,
+    )
     return {name: family for m in modules for family in m.FAMILIES for name in family.types}
 
 

@@ -150,3 +150,87 @@ def lightning(*, scope: str = "self_attn") -> Block:
         sheet.layer.update(mixer="linear", ssm_state_elements=q * d * d)
 
     return block
+
+
+def rglru(*, scope: str = "temporal_block") -> Block:
+    """The real-gated linear recurrent unit of Griffin (arXiv 2402.19427)."""
+
+    def block(config: Config, plan: Plan, sheet: Sheet) -> None:
+        s = sheet.at(scope, "mixer")
+        h, q = config.hidden_size, config.num_attention_heads
+        width, k = int(config.get("lru_width") or h), config.conv1d_width
+        s.linear("linear_y", h, width, bias=True)
+        s.linear("linear_x", h, width, bias=True)
+        s.linear("linear_out", width, h, bias=True, split="row")
+        s.conv("conv_1d", width, 1, k, split="column")
+        r, part = s.at("rg_lru"), width // q
+        r.param("recurrent_param", width, split="column")
+        for gate in ("input_gate", "recurrent_gate"):
+            r.param(f"{gate}_weight", q, part, part, split="column")
+            r.param(f"{gate}_bias", q, part, kind="bias", split="column")
+        sheet.layer.update(
+            mixer="rglru", conv_state_elements=width * k, ssm_state_elements=width
+        )
+
+    return block
+
+
+def split_delta(*, scope: str = "linear_attn") -> Block:
+    """The gated delta rule with separate projections (OLMo hybrid)."""
+
+    def block(config: Config, plan: Plan, sheet: Sheet) -> None:
+        s = sheet.at(scope, "mixer")
+        h, q = config.hidden_size, config.num_attention_heads
+        key_heads = int(config.get("linear_num_key_heads") or q)
+        heads = int(config.get("linear_num_value_heads") or q)
+        k_dim = int(config.get("linear_key_head_dim") or int(0.75 * h / key_heads))
+        v_dim = int(config.get("linear_value_head_dim") or 2 * k_dim)
+        keys, values, k = key_heads * k_dim, heads * v_dim, config.linear_conv_kernel_dim
+        s.param("A_log", heads, split="column")
+        s.param("dt_bias", heads, split="column")
+        for name, width in (("q_proj", keys), ("k_proj", keys), ("v_proj", values)):
+            s.linear(name, h, width)
+        for name in ("a_proj", "b_proj"):
+            s.linear(name, h, heads)
+        s.linear("g_proj", h, values)
+        s.conv("conv1d", 2 * keys + values, 1, k, bias=False, split="column")
+        s.norm("o_norm", v_dim)
+        s.linear("o_proj", values, h, split="row")
+        sheet.layer.update(
+            mixer="gated_delta",
+            conv_state_elements=(2 * keys + values) * k,
+            ssm_state_elements=heads * k_dim * v_dim,
+        )
+
+    return block
+
+
+def kimi_delta(*, scope: str = "self_attn") -> Block:
+    """Kimi delta attention (arXiv 2510.26692): a delta rule with a gate per channel."""
+
+    def block(config: Config, plan: Plan, sheet: Sheet) -> None:
+        s = sheet.at(scope, "attention")
+        own = config.get("linear_attn_config", {})
+        h = config.hidden_size
+        d = int(own.get("head_dim", config.linear_head_dim))
+        q = int(own.get("num_heads", config.linear_num_heads))
+        k = int(own.get("short_conv_kernel_size", config.linear_conv_kernel_dim))
+        for name in ("q_proj", "k_proj", "v_proj"):
+            s.linear(name, h, q * d)
+        mixed = s.at("", "mixer")
+        mixed.conv("conv1d", 3 * q * d, 1, k, bias=False, split="column")
+        f = mixed.at("forget_gate")
+        f.param("dt_bias", q * d, split="column")
+        f.param("A_log", 1, 1, q, 1, split="column")
+        f.linear("f_a_proj", h, d, split="replicated", role="attention")
+        f.linear("f_b_proj", d, q * d, role="attention")
+        s.linear("b_proj", h, q)
+        s.linear("g_a_proj", h, d, split="replicated")
+        s.linear("g_b_proj", d, q * d)
+        s.norm("o_norm", d)
+        s.linear("o_proj", q * d, h, split="row")
+        sheet.layer.update(
+            mixer="gated_delta", conv_state_elements=3 * q * d * k, ssm_state_elements=q * d * d
+        )
+
+    return block
