@@ -139,6 +139,10 @@ class Layer:
         shared_intermediate_size: summed width of the shared experts.
         norms: how many hidden-size norms the layer applies; layer_norm: mean-subtracting ones.
         parallel_residual: attention and MLP read the same normalised input (gpt-j, falcon).
+        norm_weight_fp32: the norm multiplies by its weight in fp32 before it rounds (gemma).
+        composed_activation: the activation function is written out in several elementwise steps
+            (gelu_new), which training saves one by one.
+        residual_dropout, attention_dropout: dropout that the config switches on for training.
     """
 
     mixer: Mixer
@@ -170,6 +174,10 @@ class Layer:
     norms: int = 2
     layer_norm: bool = False
     parallel_residual: bool = False
+    norm_weight_fp32: bool = False
+    composed_activation: bool = False
+    residual_dropout: bool = False
+    attention_dropout: bool = False
 
 
 @dataclass(frozen=True, slots=True)

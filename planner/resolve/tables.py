@@ -38,6 +38,10 @@ _BOOL_FIELDS: Final = (
     "fused_gate_up",
     "layer_norm",
     "parallel_residual",
+    "norm_weight_fp32",
+    "composed_activation",
+    "residual_dropout",
+    "attention_dropout",
 )
 
 
@@ -88,6 +92,9 @@ class Tables:
     optimizers: pl.LazyFrame
     engines: pl.LazyFrame
     frameworks: pl.LazyFrame
+    gpu_formats: pl.LazyFrame | None = None
+    adapters: pl.LazyFrame | None = None
+    speed: pl.LazyFrame | None = None
 
 
 def models_frame(facts: Iterable[ModelFacts]) -> pl.DataFrame:

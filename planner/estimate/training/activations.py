@@ -1,0 +1,198 @@
+"""Activations of one rank: what the layers save, and the most that one layer needs at once.
+
+Computed per activation case (the distinct settings that matter) x kind of layer, summed over the
+layers, and joined back to the cells.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from planner.estimate.training import adapters, attention, mlp, moe, norms
+from planner.estimate.training.layers import layer_kinds, rank_widths
+from planner.resolve.tables import Tables
+
+CASE_KEYS: Final = (
+    "model",
+    "is_full",
+    "weight_element_bytes",
+    "compute_element_bytes",
+    "stream_element_bytes",
+    "adapter_element_bytes",
+    "autocast",
+    "attention",
+    "kv_repeats",
+    "gradient_checkpointing",
+    "sequence_tokens",
+    "micro_batch_size",
+    "lora_rank",
+    "lora_targets",
+    "lora_dropout",
+    "tensor_parallel_size",
+    "context_parallel_size",
+    "expert_parallel_size",
+    "sequence_parallel",
+)
+RECURRENT_TENSORS: Final = 12.0
+"""Hidden-size tensors that a recurrent mixer saves per token: an assumption, wide range."""
+
+
+def activation_cases(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
+    """Cells joined with the activation bytes of their case.
+
+    Adds, in bytes per micro-batch on one rank: `layers_saved_bytes` (all layers, as the
+    checkpointing mode keeps them), `first_layer_missing_bytes`, `layer_recomputed_bytes` (kept
+    while one checkpointed layer is recomputed, 0 without), `layer_backward_bytes` (most that one
+    layer needs beyond it), `final_norm_bytes`, `final_norm_backward_bytes`, `stream_bytes` (the
+    residual stream of one micro-batch), `rank_tokens`, and the adapter sums of the model.
+    """
+    cases = cells.select(CASE_KEYS).unique()
+    sums = adapters.adapter_sums(cases, tables.tensors)
+    keys = list(CASE_KEYS)
+    by_kind = (
+        cases.join(layer_kinds(tables), on="model")
+        .join(sums, on=["model", "lora_targets"], how="left")
+        .with_columns(_case_columns())
+        .with_columns(rank_widths())
+        .with_columns(_adapter_columns())
+        .with_columns(product_shared=adapters.product_shared(), experts_shared=_experts_shared())
+        .with_columns(_block_columns())
+        .with_columns(_layer_columns())
+    )
+    return cells.join(by_kind.group_by(keys).agg(_case_sums()), on=keys, how="left").join(
+        sums, on=["model", "lora_targets"], how="left"
+    )
+
+
+def _case_columns() -> list[pl.Expr]:
+    tokens = pl.col("micro_batch_size") * pl.col("sequence_tokens")
+    return [
+        pl.col("is_full").cast(pl.Float64).alias("train"),
+        pl.col("compute_element_bytes").alias("compute"),
+        pl.col("stream_element_bytes").alias("stream"),
+        pl.col("adapter_element_bytes").alias("adapter_bytes"),
+        (tokens / pl.col("context_parallel_size")).alias("rank_tokens"),
+    ]
+
+
+def _adapter_columns() -> list[pl.Expr]:
+    """Adapter sums per layer; row-parallel inputs are cut by tensor parallelism."""
+    tp = pl.col("tensor_parallel_size")
+    columns = []
+    for block in adapters.BLOCKS:
+        for side in adapters.SIDES:
+            cut = tp if side == "out" else pl.lit(1)
+            for what in ("features", "adapters"):
+                name = f"{block}_{side}_{what}"
+                share = pl.col("layers_of_model") * (cut if what == "features" else 1)
+                columns.append((pl.col(name).fill_null(0.0) / share).alias(name))
+    expert = pl.col("experts_in_adapters").fill_null(0.0) + pl.col("experts_out_adapters").fill_null(0.0)
+    return [*columns, (expert / pl.col("layers_of_model")).alias("expert_adapters")]
+
+
+def _experts_shared() -> pl.Expr:
+    return (pl.col("expert_adapters") > 1).cast(pl.Float64)
+
+
+def _block_columns() -> list[pl.Expr]:
+    recurrent = pl.when("has_attention").then(0.0).otherwise(
+        pl.when(pl.col("mixer") == "none").then(0.0).otherwise(RECURRENT_TENSORS)
+    ) * pl.col("compute") * pl.col("hidden")
+    return [
+        (norms.saved_norms() + norms.norm_inputs_saved()).alias("saved_norms"),
+        (attention.saved_attention() + norms.saved_qk_norms() + recurrent).alias("saved_attention"),
+        (mlp.saved_mlp() + moe.saved_moe()).alias("saved_mlp"),
+        mlp.saved_dropout().alias("saved_dropout"),
+        adapters.saved_adapter("attention").alias("saved_attention_adapters"),
+        adapters.saved_adapter("mlp").alias("saved_mlp_adapters"),
+        _expert_adapter_tokens().alias("saved_expert_adapters"),
+        moe.adapted_expert_weights().alias("adapted_expert_bytes"),
+        attention.attention_backward().alias("attention_backward"),
+        _mlp_backward().alias("mlp_backward"),
+    ]
+
+
+def _expert_adapter_tokens() -> pl.Expr:
+    return pl.lit(0.0)
+
+
+def _mlp_backward() -> pl.Expr:
+    """The MLP's working set; an fp32 adapter on the last linear adds fp32 copies of its input."""
+    fp32_product = (pl.col("mlp_out_adapters") > 0) & adapters.casts_inputs()
+    copies = 2 * adapters.cast_bytes() * pl.col("inner") - pl.col("compute") * pl.col("inner") * 2
+    stream = pl.col("stream") * pl.col("hidden")
+    plain = mlp.mlp_backward() + moe.moe_backward() + stream
+    adapted = copies + 2 * stream + pl.col("adapter_bytes") * pl.col("lora_rank")
+    return pl.when(fp32_product).then(pl.max_horizontal(adapted, plain - 2 * pl.col("compute") * pl.col("inner"))).otherwise(plain)
+
+
+def _layer_columns() -> list[pl.Expr]:
+    """Per-token sums become bytes of the micro-batch for one layer of the kind."""
+    tokens = pl.col("rank_tokens")
+    mlp_part = pl.col("saved_mlp") + pl.col("saved_mlp_adapters")
+    every = (
+        pl.col("saved_norms")
+        + pl.col("saved_attention")
+        + pl.col("saved_attention_adapters")
+        + pl.col("saved_dropout")
+        + mlp_part
+    )
+    boundary = pl.col("stream") * pl.col("hidden")
+    # When attention is differentiated the MLP's tensors and the second norm are gone.
+    in_attention = pl.col("attention_backward") - mlp_part - pl.col("saved_norms") / pl.col("norms").clip(1)
+    backward = pl.max_horizontal("mlp_backward", in_attention)
+    whole = every * tokens + pl.col("adapted_expert_bytes")
+    return [
+        whole.alias("saved_without_checkpointing"),
+        (boundary * tokens).alias("boundary"),
+        (backward * tokens).alias("backward"),
+        pl.when(pl.col("gradient_checkpointing") == "full")
+        .then(boundary * tokens)
+        .when(pl.col("gradient_checkpointing") == "selective")
+        .then(selective_saved() * tokens + pl.col("adapted_expert_bytes"))
+        .otherwise(whole)
+        .alias("kept"),
+    ]
+
+
+def selective_saved() -> pl.Expr:
+    """Selective checkpointing keeps matmul and attention outputs and recomputes what is cheap.
+
+    Norm inputs and activation functions are recomputed; the outputs of every other linear are
+    kept. Source: torchtitan's per-operator policy (every second matmul is saved).
+    """
+    linear = pl.col("compute") * (
+        pl.col("query_width") + pl.col("key_width") + pl.col("value_width") + 2 * pl.col("inner")
+        + pl.col("hidden")
+    )
+    kept = pl.col("stream") * pl.col("hidden") + 0.5 * linear
+    flash = pl.col("compute") * pl.col("output_width") + 4.0 * pl.col("heads")
+    return kept + flash
+
+
+def _case_sums() -> list[pl.Expr]:
+    count = pl.col("layer_count")
+    checkpointed = pl.col("gradient_checkpointing") != "none"
+    whole = pl.col("saved_without_checkpointing")
+    recomputed = pl.when(checkpointed).then(whole).otherwise(0.0)
+    frozen_first = pl.when(~checkpointed & (pl.col("train") == 0)).then(
+        norms.saved_norms() / pl.col("norms").clip(1) * pl.col("rank_tokens")
+    ).otherwise(0.0)
+    return [
+        (pl.col("kept") * count).sum().alias("layers_saved_bytes"),
+        whole.max().alias("layer_saved_bytes"),
+        recomputed.max().alias("layer_recomputed_bytes"),
+        (recomputed + pl.col("backward")).max().alias("layer_backward_bytes"),
+        frozen_first.max().alias("first_layer_missing_bytes"),
+        (norms.final_norm_saved() * pl.col("rank_tokens")).max().alias("final_norm_bytes"),
+        (norms.final_norm_backward() * pl.col("rank_tokens")).max().alias("final_norm_backward_bytes"),
+        (pl.col("boundary")).max().alias("stream_bytes"),
+        pl.col("rank_tokens").first(),
+        pl.max_horizontal(
+            pl.col("intermediate_size").max(), pl.col("moe_intermediate_size").max()
+        ).cast(pl.Float64).alias("largest_inner"),
+        pl.col("num_attention_heads").max().alias("largest_heads"),
+        (pl.col("head_dim").max() * 2 * pl.col("compute").first() * pl.col("sequence_tokens").first()).alias("rotary_bytes"),
+    ]

@@ -1,0 +1,78 @@
+"""Bytes that attention saves for the backward pass and needs while it runs, per token.
+
+Columns: `query_width`, `key_width`, `value_width`, `output_width` (elements of one token on the
+rank), `heads`, `key_tokens` (tokens each query may meet), `compute` (bytes an element), `train`,
+and the features of the layer. Kinds: `eager` materialises the scores, `sdpa` and `flash` don't.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+FP32 = 4.0
+
+
+def is_eager() -> pl.Expr:
+    """Scores are materialised."""
+    return pl.col("attention") == "eager"
+
+
+def scores() -> pl.Expr:
+    """Elements of the score matrix for one query token."""
+    return pl.col("heads") * pl.col("key_tokens")
+
+
+def saved_scores() -> pl.Expr:
+    """Eager attention: fp32 softmax and its 16-bit copy; a soft-cap keeps its tanh as well.
+
+    Attention dropout (gpt2) works in the compute dtype and keeps softmax, result and mask.
+    """
+    compute = pl.col("compute")
+    upcast = FP32 + pl.when(compute < FP32).then(compute).otherwise(0.0)
+    capped = upcast + pl.when("softcap").then(compute).otherwise(0.0)
+    each = pl.when("attention_dropout").then(2 * compute + 1).otherwise(capped)
+    return each * scores()
+
+
+def saved_attention() -> pl.Expr:
+    """Queries, keys, values, output and row statistics that the kernel keeps.
+
+    Eager keeps expanded keys and values under grouped queries, and its output only as the input of
+    a trained projection; a fused qkv projection stays alive as a whole behind its value slice.
+    """
+    compute, query, key = pl.col("compute"), pl.col("query_width"), pl.col("key_width")
+    value, output = pl.col("value_width"), pl.col("output_width")
+    train = pl.col("train")
+    grouped = pl.col("kv_heads") < pl.col("heads")
+    narrow = query + key + value
+    wide = query + query + output
+    plain = narrow + output + pl.when("kv_repeated").then(wide - narrow).otherwise(0.0)
+    fused = pl.when("fused_qkv").then(fused_extra()).otherwise(0.0)
+    flash = compute * (plain + fused) + FP32 * pl.col("heads")
+    expanded = pl.when(grouped).then(wide).otherwise(narrow)
+    eager = compute * (expanded + train * output + fused) + saved_scores()
+    return pl.when("has_attention").then(pl.when(is_eager()).then(eager).otherwise(flash)).otherwise(0.0)
+
+
+def fused_extra() -> pl.Expr:
+    """Elements kept alive because queries and keys share storage with the values.
+
+    Rotary embeddings copy queries and keys, so the fused projection's output lives beside them;
+    without rotation (gpt2) they are views and cost nothing more.
+    """
+    rotated = pl.col("query_width") + pl.col("key_width")
+    return pl.when("rotary").then(rotated).otherwise(0.0)
+
+
+def attention_backward() -> pl.Expr:
+    """Live bytes of attention's backward pass beyond what it saved, per token.
+
+    Eager: the gradient of the probabilities, its fp32 copy and the softmax gradient, while the
+    16-bit probabilities are freed. Flash: gradients of q, k, v and an fp32 accumulator of dq.
+    """
+    compute = pl.col("compute")
+    eager = (2 * FP32) * scores() - pl.when(compute < FP32).then(compute - 2.0).otherwise(0.0)
+    capped = pl.when("softcap").then(compute * scores()).otherwise(0.0)
+    width = pl.col("query_width") + pl.col("key_width") + pl.col("value_width")
+    flash = compute * (width + pl.col("output_width")) + FP32 * pl.col("query_width")
+    return pl.when(is_eager()).then(eager + capped).otherwise(flash)
