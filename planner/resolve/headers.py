@@ -11,7 +11,8 @@ import json
 import math
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -62,13 +63,36 @@ class StoredTensor:
 
 @dataclass(frozen=True, slots=True)
 class TensorGroup:
-    """Tensors that differ only in the numbers of their names, such as every layer's `q_proj`."""
+    """Tensors that differ only in the numbers of their names, such as every layer's `q_proj`.
+
+    Attributes:
+        pattern: name with `{i}` for its first number and `*` for each further one.
+        layers: the values of that first number; empty where the name has none.
+        copies: tensors of each layer (of all, where there are no layers).
+        tensor_bytes: size of one tensor.
+    """
 
     pattern: str
     dtype: str
     shape: tuple[int, ...]
-    count: int
-    size_bytes: int
+    layers: tuple[int, ...]
+    copies: int
+    tensor_bytes: int
+
+    @property
+    def count(self) -> int:
+        """How many tensors there are."""
+        return max(1, len(self.layers)) * self.copies
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all of them."""
+        return self.count * self.tensor_bytes
+
+    @property
+    def elements(self) -> int:
+        """Elements of all of them, as their shapes count."""
+        return self.count * math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +117,33 @@ class Stored:
 
     def groups(self) -> tuple[TensorGroup, ...]:
         """Tensors of one name pattern, dtype and shape as one row, in the order of the files."""
-        found: dict[tuple[str, str, tuple[int, ...]], list[int]] = {}
+        found: dict[tuple[str, str, tuple[int, ...], int], Counter[int]] = {}
         for tensor in self.tensors:
-            key = (name_pattern(tensor.name), tensor.dtype, tensor.shape)
-            found.setdefault(key, []).append(tensor.size_bytes)
+            pattern, layer = name_pattern(tensor.name)
+            key = (pattern, tensor.dtype, tensor.shape, tensor.size_bytes)
+            found.setdefault(key, Counter())[layer] += 1
         return tuple(
-            TensorGroup(pattern, dtype, shape, len(sizes), sum(sizes))
-            for (pattern, dtype, shape), sizes in found.items()
+            TensorGroup(pattern, dtype, shape, layers, copies, size)
+            for (pattern, dtype, shape, size), by_layer in found.items()
+            for copies, layers in _alike(by_layer)
         )
 
 
-def name_pattern(name: str) -> str:
-    """`model.layers.3.mlp.experts.7.up_proj.weight` with `*` for each number."""
-    return _NUMBER.sub("*", name)
+def _alike(by_layer: Counter[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Layers that hold equally many."""
+    for copies in sorted(set(by_layer.values())):
+        layers = sorted(layer for layer, n in by_layer.items() if n == copies and layer >= 0)
+        if layers or by_layer.get(-1) == copies:
+            yield copies, tuple(layers)
+
+
+def name_pattern(name: str) -> tuple[str, int]:
+    """`model.layers.3.mlp.experts.7.up_proj.weight` as a pattern, and its first number (or -1)."""
+    first = _NUMBER.search(name)
+    if first is None:
+        return name, -1
+    rest = _NUMBER.sub("*", name[first.end() :])
+    return f"{name[: first.start()]}{{i}}{rest}", int(first[0])
 
 
 def tensors_from_header(
