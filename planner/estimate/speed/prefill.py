@@ -1,0 +1,56 @@
+"""Prefill of one prompt: matrix products, attention, joins, and launches outside CUDA graphs."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from planner.estimate.speed.communication import all_reduce_seconds
+from planner.estimate.speed.decode import attended_tokens
+from planner.estimate.speed.hardware import half_flops, prefill_flops
+
+
+def new_tokens() -> pl.Expr:
+    """Prompt tokens that are computed; a shared prefix is already cached."""
+    return pl.col("s_input_tokens") * (1 - pl.col("s_cached_share"))
+
+
+def matrix_seconds() -> pl.Expr:
+    """Products of the prompt with every active parameter, over the ranks that share them.
+
+    With attention data parallelism the ranks take turns: in the mean each carries its share.
+    """
+    tokens = new_tokens()
+    linear = 2 * pl.col("s_linear_parameters") * tokens / prefill_flops("linear")
+    active = pl.col("s_num_experts_per_tok") / pl.col("s_num_experts")
+    routed = 2 * pl.col("s_routed_parameters") * active * tokens
+    rate = prefill_flops("routed") * pl.col("s_expert_compute_fraction")
+    experts = pl.when(pl.col("s_routed_parameters") > 0).then(routed / rate).otherwise(0.0)
+    return (linear + experts) / pl.col("s_ranks")
+
+
+def attention_seconds() -> pl.Expr:
+    """Causal attention of the new tokens over all before them, split over the ranks."""
+    whole, cached = pl.col("s_input_tokens"), pl.col("s_input_tokens") * pl.col("s_cached_share")
+    pairs = (whole.pow(2) - cached.pow(2)) / 2
+    window = pl.min_horizontal(whole / 2, "s_local_window_tokens")
+    sparse = pl.min_horizontal(pairs, new_tokens() * attended_tokens(whole))
+    reached = pl.when(pl.col("s_indexed_layers") > 0).then(sparse).otherwise(pairs)
+    flops = (
+        pl.col("s_attention_pair_flops_global") * reached
+        + pl.col("s_attention_pair_flops_local") * new_tokens() * window
+    )
+    rate = half_flops() * pl.col("s_attention_compute_fraction")
+    return flops / pl.col("s_ranks") / rate
+
+
+def launch_seconds() -> pl.Expr:
+    """Launching a prefill pass without CUDA graphs: a multiple of the decode launches."""
+    eager = pl.when("s_eager").then(1.0).otherwise("s_prefill_launch_factor")
+    return pl.col("s_kernels") * eager
+
+
+def prompt_seconds() -> pl.Expr:
+    """Work of one prompt in one replica, without launches."""
+    return (
+        matrix_seconds() + attention_seconds() + all_reduce_seconds(new_tokens()) / pl.col("s_dp")
+    )
