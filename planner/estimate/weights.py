@@ -11,6 +11,7 @@ from typing import Final
 
 import polars as pl
 
+from planner.estimate.allocation import slack_of_weights
 from planner.resolve.tables import Tables
 
 LAYOUT: Final = (
@@ -19,7 +20,7 @@ LAYOUT: Final = (
     "expert_parallel_size",
     "vocab_padding",
 )
-JOIN_KEYS: Final = ("model", "weight_format", *LAYOUT)
+JOIN_KEYS: Final = ("model", "weight_format", *LAYOUT, "is_fused")
 GROUPS: Final = ("embedding", "lm_head", "norm", "experts", "quantised", "rest")
 CHECKPOINT: Final = "checkpoint"
 DEFAULT_BITS: Final = 16.0
@@ -40,7 +41,9 @@ def weights_by_rank(tables: Tables, wanted: pl.LazyFrame) -> pl.LazyFrame:
     (linears in the quantised format) and `rest_weights_bytes`; `weights_stage` is its stage.
     """
     layouts = _layouts(wanted)
-    by_layer = stored_bytes_by_layer(tables, layouts.select("model", "weight_format").unique())
+    pairs = layouts.select("model", "weight_format").unique()
+    tensors = stored_tensors(tables, pairs)
+    by_layer = stored_bytes_by_layer(tensors)
     by_stage = _bytes_by_stage(tables, by_layer, layouts)
     keys = ["model", "weight_format", "pipeline_parallel_size"]
     ranks = (
@@ -58,8 +61,11 @@ def weights_by_rank(tables: Tables, wanted: pl.LazyFrame) -> pl.LazyFrame:
             ),
         )
     )
-    return wanted.with_columns(*_defaults(wanted)).join(
-        _most_loaded(ranks), on=list(JOIN_KEYS), how="left", nulls_equal=True
+    slack = slack_of_weights(tensors.with_columns(_cut_sizes()), layouts, rank_share())
+    return (
+        wanted.with_columns(*_defaults(wanted))
+        .join(_most_loaded(ranks), on=list(JOIN_KEYS), how="left")
+        .join(slack, on=list(JOIN_KEYS), how="left")
     )
 
 
@@ -67,6 +73,8 @@ def _defaults(wanted: pl.LazyFrame) -> list[pl.Expr]:
     have = wanted.collect_schema().names()
     exprs = [pl.col(name).fill_null(1).cast(pl.Int64) for name in LAYOUT if name in have]
     exprs += [pl.lit(1, dtype=pl.Int64).alias(name) for name in LAYOUT if name not in have]
+    if "is_fused" not in have:
+        exprs.append(pl.lit(False).alias("is_fused"))
     return exprs
 
 
@@ -88,33 +96,49 @@ def _most_loaded(ranks: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def stored_bytes_by_layer(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
+def stored_tensors(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """Every tensor group of the (model, weight_format) in `pairs` with its stored size.
+
+    Adds to the columns of the tensors table: `stored_format` (null for plain 16 or 32 bits),
+    `bytes` of one copy, `payload_bytes` without scales, `group`, and how it is cut, with the
+    heads and experts of its first layer.
+    """
+    heads = tables.layers.select(
+        "model", "num_key_value_heads", "num_experts", first_layer="layer_index"
+    )
+    return (
+        _with_stored_format(tables, pairs)
+        .with_columns(*_tensor_bytes(), first_layer=pl.col("layers").list.first())
+        .join(heads, on=["model", "first_layer"], how="left")
+        .with_columns(split=cut_of_tensor())
+    )
+
+
+def _cut_sizes() -> list[pl.Expr]:
+    """The sizes a cut needs, 0 where it does not: so that tensors cut alike sum up."""
+    split = pl.col("split")
+    return [
+        pl.when(split == "kv").then("num_key_value_heads").otherwise(0).alias(_CUT[1]),
+        pl.when(split == "experts").then("num_experts").otherwise(0).alias(_CUT[2]),
+        pl.when(split == "vocab").then(pl.col("shape").list.first()).otherwise(0).alias(_CUT[3]),
+    ]
+
+
+def stored_bytes_by_layer(tensors: pl.LazyFrame) -> pl.LazyFrame:
     """Bytes of all tensors of one layer that are cut alike, at tensor parallelism 1.
 
-    `pairs` has `model` and `weight_format`. One row per model, weight format, decoder layer
+    `tensors` as stored_tensors gives them. One row per model, weight format, decoder layer
     (`layer_index`; null outside the stack), group, cut (`split` with the sizes it needs), and
     `tied` (storage shared with another tensor: only a pipeline's last stage holds a copy).
     """
-    tensors = _with_stored_format(tables, pairs).with_columns(_tensor_bytes())
-    heads = tables.layers.select("model", "layer_index", "num_key_value_heads", "num_experts")
-    in_stack = tensors.filter(pl.col("layers").list.len() > 0).explode("layers")
-    outside = tensors.filter(pl.col("layers").list.len() == 0).with_columns(
+    sized = tensors.with_columns(_cut_sizes())
+    in_stack = sized.filter(pl.col("layers").list.len() > 0).explode("layers")
+    outside = sized.filter(pl.col("layers").list.len() == 0).with_columns(
         pl.col("bytes") * pl.col("copies"), layers=pl.lit(None, dtype=pl.Int64)
     )
     return (
         pl.concat([in_stack, outside], how="vertical_relaxed")
         .rename({"layers": "layer_index"})
-        .join(heads, on=["model", "layer_index"], how="left")
-        .with_columns(
-            split=cut_of_tensor(),
-        )
-        .with_columns(
-            pl.when(pl.col("split") == "kv").then("num_key_value_heads").otherwise(0),
-            pl.when(pl.col("split") == "experts").then("num_experts").otherwise(0),
-            vocabulary_rows=pl.when(pl.col("split") == "vocab")
-            .then(pl.col("shape").list.first())
-            .otherwise(0),
-        )
         .group_by("model", "weight_format", "layer_index", "group", "role", "tied", *_CUT)
         .agg(pl.col("bytes").sum())
     )
@@ -149,6 +173,7 @@ def _with_stored_format(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
     layout = tables.formats.select(
         stored_format="weight_format",
         stored_bits="bits_per_parameter",
+        payload_bits="bits_per_weight",
         channel_bits="per_channel_scale_bits",
     )
     return (
@@ -211,7 +236,12 @@ def _tensor_bytes() -> list[pl.Expr]:
     )
     plain = pl.col("numel") * plain_bits
     bits = pl.when(pl.col("stored_format").is_not_null()).then(stored).otherwise(plain)
-    return [(bits / 8).alias("bytes"), group.alias("group")]
+    payload = pl.coalesce("payload_bits", plain_bits) * pl.col("numel")
+    return [
+        (bits / 8).alias("bytes"),
+        (payload / 8).alias("payload_bytes"),
+        group.alias("group"),
+    ]
 
 
 def stage_of_layer(layer: pl.Expr, layers: pl.Expr, stages: pl.Expr) -> pl.Expr:

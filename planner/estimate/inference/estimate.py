@@ -1,0 +1,349 @@
+"""The inference estimator: from prepared cells to the ledger, the pool and what it holds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from planner.estimate.inference import pool as pools
+from planner.estimate.inference import working
+from planner.estimate.inference.limits import impossible_reason, notes, unsupported_reason
+from planner.estimate.inference.prepare import prepare
+from planner.estimate.inference.working import constant
+from planner.estimate.kv_cache import sequence_tokens_bytes
+from planner.estimate.ledger import (
+    BOUNDS,
+    ITEMS,
+    Bound,
+    item_column,
+    missing_items,
+    sum_items,
+)
+from planner.estimate.solve import solve_columns
+from planner.resolve.tables import Tables
+from planner.units import BYTES_PER_GIB
+
+SERVING: Final = "serving"
+PREFILL: Final = "prefill"
+DECODE: Final = "decode"
+LOAD: Final = "load"
+_KEPT: Final = (
+    "weights",
+    "adapter",
+    "activations",
+    "logits",
+    "kv_cache",
+    "recurrent_state",
+    "cuda_context",
+    "cuda_graphs",
+    "communication",
+    "workspace",
+    "staging",
+    "allocator_reserve",
+)
+_HALF: Final = 0.5
+
+
+def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
+    """Memory of every inference cell, per GPU of the most loaded rank.
+
+    Keeps the input columns and adds, as Float64 bytes: `<item>_low_bytes`, `<item>_bytes`,
+    `<item>_high_bytes` for the items of the ledger at the binding phase; `total_...`;
+    `budget_bytes`; `kv_pool_...`, `kv_cache_tokens_capacity`, `max_concurrent_sequences`, `max_context_tokens`,
+    `kv_bytes_per_token`; `allocated_...` (what the torch allocator peaks at) and `device_...` (what
+    nvidia-smi shows, with the pool filled). Text: `peak_phase`, `unsupported_reason`,
+    `impossible_reason`, `note`.
+    """
+    facts = prepare(cells, tables).with_columns(*pools.cache_rates(), *pools.layer_groups())
+    phases = facts.with_columns(*_sequence_columns()).with_columns(*_phase_columns())
+    items = (
+        phases.with_columns(_phase())
+        .with_columns(*_items())
+        .with_columns(*_reserve())
+        .with_columns(*missing_items(item_column(i, b) for i in _KEPT for b in BOUNDS))
+    )
+    totals = items.with_columns(*_totals()).with_columns(*_pool()).with_columns(*_budget())
+    return (
+        totals.with_columns(*_capacity(), *solve_columns())
+        .with_columns(*_device())
+        .with_columns(unsupported_reason(), impossible_reason(), notes())
+    )
+
+
+def _sequence_columns() -> list[pl.Expr]:
+    """Bytes of one sequence at the whole context and at the prompt, and how many share it."""
+    share = pl.col("prefix_cache_share")
+    prompt = sequence_tokens_bytes(
+        pl.col("prompt_tokens"),
+        pl.col("global_token_bytes"),
+        pl.col("local_token_bytes"),
+        pl.col("window"),
+    )
+    whole = pools.sequence_bytes(pl.col("room_tokens"))
+    return [
+        whole.alias("room_sequence_bytes"),
+        pl.when(pl.col("reserves_whole_context") > 0)
+        .then(whole)
+        .otherwise(prompt + pl.col("state_bytes"))
+        .alias("prompt_sequence_bytes"),
+        (pl.col("sequences") * (1 - share) + share).alias("stored_sequences"),
+        (pl.col("global_token_bytes") + pl.col("local_token_bytes")).alias("kv_bytes_per_token"),
+    ]
+
+
+def _working(bound: Bound) -> tuple[pl.Expr, pl.Expr]:
+    """Activations and logits of a step at a bound: the larger of the two peaks, booked apart."""
+    held = pl.col("holds_moe_workspace")
+    workspace = working.moe_workspace_bytes(bound)
+    output = working.step_output_bytes()
+    forward = working.forward_bytes(bound) + workspace * (1 - held)
+    logits = working.logit_peak_bytes(bound) + output
+    expected = working.forward_bytes() + working.moe_workspace_bytes() * (1 - held)
+    forward_binds = expected >= working.logit_peak_bytes() + output
+    peak = pl.max_horizontal(forward, logits)
+    kept = constant("activation_base_bytes", bound) + working.tower_bytes(bound) + workspace * held
+    activations = kept + pl.when(forward_binds).then(peak).otherwise(output)
+    return activations, pl.when(forward_binds).then(0.0).otherwise(peak - output)
+
+
+def _phase_columns() -> list[pl.Expr]:
+    exprs = []
+    for bound in BOUNDS:
+        activations, logits = _working(bound)
+        exprs += [
+            activations.alias(f"step_activations_{bound}"),
+            logits.alias(f"step_logits_{bound}"),
+        ]
+    return exprs
+
+
+def _phase() -> pl.Expr:
+    """Where the peak is: an engine with a pool reserves all at once, others peak in a phase."""
+    step = pl.col("step_activations_expected") + pl.col("step_logits_expected")
+    prefill = pl.col("prompt_sequence_bytes") * pl.col("stored_sequences") + step
+    base = constant("activation_base_bytes")
+    decode = pl.col("room_sequence_bytes") * pl.col("stored_sequences") + base
+    load = _untied_head()
+    return (
+        pl.when(pl.col("is_pooled") > 0)
+        .then(pl.lit(SERVING))
+        .when((load > prefill) & (load > decode))
+        .then(pl.lit(LOAD))
+        .when(prefill >= decode)
+        .then(pl.lit(PREFILL))
+        .otherwise(pl.lit(DECODE))
+        .alias("peak_phase")
+    )
+
+
+def _untied_head() -> pl.Expr:
+    """A second copy of a tied embedding, alive until the head is tied to it."""
+    copy = pl.col("embedding_parameters") * 2.0 * pl.col("holds_untied_head_at_load")
+    return pl.when(pl.col("tied_embeddings")).then(copy).otherwise(0.0)
+
+
+def _items() -> list[pl.Expr]:
+    phase = pl.col("peak_phase")
+    in_step = phase.is_in([SERVING, PREFILL])
+    exprs: list[pl.Expr] = []
+    for bound in BOUNDS:
+        base = constant("activation_base_bytes", bound)
+        step = pl.col(f"step_activations_{bound}")
+        values = {
+            "weights": _weights(bound),
+            "adapter": _adapter(),
+            "activations": pl.when(in_step).then(step).otherwise(base),
+            "logits": pl.when(in_step).then(f"step_logits_{bound}").otherwise(0.0),
+            "kv_cache": _cache(),
+            "recurrent_state": _state(),
+            "cuda_context": constant("context_bytes", bound),
+            "cuda_graphs": working.graph_bytes(bound),
+            "communication": working.communication_bytes(bound),
+            "workspace": constant("non_torch_bytes", bound),
+            "staging": pl.when(phase == LOAD).then(_untied_head()).otherwise(0.0),
+        }
+        exprs += [
+            value.cast(pl.Float64).alias(item_column(item, bound)) for item, value in values.items()
+        ]
+    return exprs
+
+
+def _weights(bound: Bound) -> pl.Expr:
+    """Weights of the rank as the engine holds them, without what is offloaded to the CPU."""
+    resident = (
+        pl.col("weights_bytes") * constant("weights_share", bound)
+        + constant("weights_extra_bytes", bound)
+        + pl.col("allocation_slack_bytes")
+        + working.rope_cache_bytes()
+        + working.absorbed_mla_bytes()
+    )
+    offloaded = pl.col("cpu_offload_gib").fill_null(0.0) * BYTES_PER_GIB
+    return pl.max_horizontal(resident - offloaded, 0.0)
+
+
+def _adapter() -> pl.Expr:
+    """LoRA adapters kept beside the weights, in 16 bits: slots x parameters x 2 / TP."""
+    parameters = pl.col("adapter_parameters") * pl.col("lora_adapters")
+    return 2.0 * parameters / pl.col("tensor_parallel_size")
+
+
+def _cache() -> pl.Expr:
+    per_sequence = (
+        pl.when(pl.col("peak_phase").is_in([PREFILL, LOAD]))
+        .then("prompt_sequence_bytes")
+        .otherwise("room_sequence_bytes")
+    )
+    cache = (per_sequence - pl.col("state_bytes")) * pl.col("stored_sequences")
+    return pl.when(pl.col("peak_phase") == LOAD).then(0.0).otherwise(cache)
+
+
+def _state() -> pl.Expr:
+    state = pl.col("state_bytes") * pl.col("sequences")
+    held = pl.when(pl.col("peak_phase") == LOAD).then(0.0).otherwise(state)
+    return pl.when(pl.col("state_bytes") > 0).then(held).otherwise(None)
+
+
+_TORCH: Final = (
+    "weights",
+    "adapter",
+    "activations",
+    "logits",
+    "kv_cache",
+    "recurrent_state",
+    "staging",
+)
+
+
+def _reserve() -> list[pl.Expr]:
+    """What the caching allocator holds beyond what is allocated."""
+    return [
+        (sum_items(_TORCH, bound) * constant("allocator_reserve_share", bound)).alias(
+            item_column("allocator_reserve", bound)
+        )
+        for bound in BOUNDS
+    ]
+
+
+def _spread(name: str, items: tuple[str, ...]) -> list[pl.Expr]:
+    """Expected sum, and a range whose half widths add up as independent errors do."""
+    expected = sum_items(items)
+
+    def half(bound: Bound) -> pl.Expr:
+        squares = (
+            (pl.col(item_column(i, bound)) - pl.col(item_column(i))).fill_null(0.0) ** 2
+            for i in items
+        )
+        return pl.sum_horizontal(squares).sqrt()
+
+    return [
+        (expected - half("low")).alias(f"{name}_low_bytes"),
+        expected.alias(f"{name}_bytes"),
+        (expected + half("high")).alias(f"{name}_high_bytes"),
+    ]
+
+
+def _totals() -> list[pl.Expr]:
+    return [*_spread("total", ITEMS), *_spread("allocated", _TORCH)]
+
+
+def _inside() -> pl.Expr:
+    """Items beside the cache that the engine counts inside its memory fraction."""
+    torch = ("weights", "adapter", "activations", "logits", "workspace", "communication")
+    context = pl.col("cuda_context_bytes") * pl.col("counts_context_inside")
+    graphs = pl.col("cuda_graphs_bytes") * pl.col("counts_graphs_inside")
+    return sum_items(torch) + context + graphs
+
+
+def _pool() -> list[pl.Expr]:
+    """The pool that is left for the cache: negative where nothing is.
+
+    Fraction of the card (vLLM), of what is free after start (SGLang), or of what is left after
+    everything else (TensorRT-LLM); for engines without a fraction, what the card has left.
+    """
+    fraction, usable = pl.col("gpu_memory_utilization"), pl.col("usable_bytes")
+    static = sum_items(("weights", "adapter", "workspace"))
+    free = usable - pl.col("cuda_context_bytes") - pl.col("communication_bytes")
+    beside = pl.col("total_bytes") - sum_items(("kv_cache", "recurrent_state"))
+    pool = (
+        pl.when(pl.col("fraction_of_free") > 0)
+        .then(fraction * free - static)
+        .when(pl.col("fraction_of_rest") > 0)
+        .then(fraction * (usable - beside))
+        .when(pl.col("is_pooled") > 0)
+        .then(fraction * usable - _inside())
+        .otherwise(usable * (1 - pl.col("memory_headroom")) - beside)
+    )
+    up, down = _pool_halves()
+    return [
+        (pool - down).alias("kv_pool_low_bytes"),
+        pool.alias("kv_pool_bytes"),
+        (pool + up).alias("kv_pool_high_bytes"),
+    ]
+
+
+def _pool_halves() -> tuple[pl.Expr, pl.Expr]:
+    """How far the pool may be above and below: low items leave more room, and a larger card."""
+    context = (pl.col("counts_context_inside") > 0) | (pl.col("fraction_of_free") > 0)
+    graphs = pl.col("counts_graphs_inside") > 0
+    working_counts = pl.col("counts_activations_outside") == 0
+    weight = {
+        "weights": pl.lit(1.0),
+        "workspace": pl.lit(1.0),
+        "communication": pl.lit(1.0),
+        "activations": working_counts.cast(pl.Float64),
+        "logits": working_counts.cast(pl.Float64),
+        "cuda_context": context.cast(pl.Float64),
+        "cuda_graphs": graphs.cast(pl.Float64),
+    }
+    fraction = pl.col("gpu_memory_utilization")
+
+    def half(items: Bound, card: str) -> pl.Expr:
+        squares = [
+            ((pl.col(item_column(i, items)) - pl.col(item_column(i))) * share) ** 2
+            for i, share in weight.items()
+        ]
+        usable = (pl.col(card) - pl.col("usable_bytes")).fill_null(0.0) * fraction
+        setting = (
+            constant("default_memory_fraction", items) - constant("default_memory_fraction")
+        ) * pl.col("usable_bytes")
+        return pl.sum_horizontal(*squares, usable**2, setting**2).sqrt()
+
+    return half("low", "usable_high_bytes"), half("high", "usable_low_bytes")
+
+
+def _budget() -> list[pl.Expr]:
+    """What the total may be: everything beside the cache plus the pool, within the card."""
+    cache = sum_items(("kv_cache", "recurrent_state"))
+    card = pl.col("usable_bytes") * (1 - pl.col("memory_headroom"))
+    with_pool = pl.col("total_bytes") - cache + pl.col("kv_pool_bytes")
+    return [
+        pl.when(pl.col("is_pooled") > 0)
+        .then(pl.min_horizontal(with_pool, card))
+        .otherwise(card)
+        .alias("budget_bytes")
+    ]
+
+
+def _capacity() -> list[pl.Expr]:
+    """Tokens the pool holds, at each bound."""
+    ends = {
+        "kv_cache_tokens_capacity": "",
+        "kv_cache_tokens_low": "_low",
+        "kv_cache_tokens_high": "_high",
+    }
+    return [
+        pools.pool_tokens(pl.max_horizontal(pl.col(f"kv_pool{end}_bytes"), 0.0)).alias(name)
+        for name, end in ends.items()
+    ]
+
+
+def _device() -> list[pl.Expr]:
+    """What nvidia-smi shows: the total, with the pool filled where the engine reserves one."""
+    cache = sum_items(("kv_cache", "recurrent_state"))
+    filled = pl.max_horizontal(pl.col("kv_pool_bytes"), 0.0) - cache
+    shown = pl.when(pl.col("is_pooled") > 0).then(filled).otherwise(0.0)
+    return [
+        (pl.col(f"total_{end}bytes") + shown).alias(f"device_{end}bytes")
+        for end in ("low_", "", "high_")
+    ]

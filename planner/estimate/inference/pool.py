@@ -1,0 +1,125 @@
+"""The KV pool of an engine that fills a fraction of the card, and what it holds.
+
+A pool is cut into blocks of `block` tokens of a group of layers. Models with windows keep groups
+of one kind and equal size, each with its own pages (vLLM `kv_cache_utils.py`), so a pool's size in
+tokens depends on the length of a sequence.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from planner.estimate.kv_cache import sequence_tokens_bytes
+
+_ALMOST_EQUAL: float = 1.25
+
+
+def cache_rates() -> list[pl.Expr]:
+    """Bytes per token of global and local layers and bytes of constant state, as the engine keeps.
+
+    Adds `global_token_bytes`, `local_token_bytes`, `window`, `state_bytes`. An engine that does
+    not know MLA keeps expanded heads; one that ignores windows keeps every token.
+    """
+    latent = (pl.col("knows_mla") == 0) & pl.col("has_mla")
+    kept = pl.when(latent).then("expanded_elements").otherwise("global_elements")
+    ignores = pl.col("ignores_windows") > 0
+    local = pl.col("local_elements")
+    element = pl.col("cache_element_bytes")
+    state = (
+        pl.col("conv_state_elements") * pl.col("activation_element_bytes")
+        + pl.col("ssm_state_elements") * pl.col("state_element_bytes")
+    ) * pl.col("state_copies")
+    return [
+        (
+            (kept + pl.when(ignores).then(local).otherwise(0.0)) * element
+            + pl.col("indexer_elements")
+        ).alias("global_token_bytes"),
+        (pl.when(ignores).then(0.0).otherwise(local) * element).alias("local_token_bytes"),
+        pl.when(ignores).then(None).otherwise(pl.col("local_window_tokens")).alias("window"),
+        state.alias("state_bytes"),
+    ]
+
+
+def layer_groups() -> list[pl.Expr]:
+    """Groups of equal size that layers of each kind are cut into: `group_layers`, `..._groups`.
+
+    vLLM takes the smaller kind's count as the size, or the larger where they are within 25 %.
+    """
+    full, local = pl.col("global_layers"), pl.col("local_layers")
+    small = pl.min_horizontal(full, local)
+    large = pl.max_horizontal(full, local)
+    one_kind = (small == 0) | (pl.col("has_hybrid_cache") == 0)
+    size = (
+        pl.when(one_kind)
+        .then(full + local)
+        .when(large < _ALMOST_EQUAL * small)
+        .then(large)
+        .otherwise(small)
+        .clip(1)
+    )
+    return [
+        size.alias("group_layers"),
+        (full / size).ceil().alias("global_groups"),
+        (local / size).ceil().alias("local_groups"),
+    ]
+
+
+def sequence_pages() -> pl.Expr:
+    """Pages (one group, one block) that a sequence of `room_tokens` takes, and its state as pages.
+
+    A local group keeps its window and the tokens of the running step.
+    """
+    block, tokens = pl.col("block"), pl.col("room_tokens")
+    held = pl.min_horizontal(tokens, pl.col("window").fill_null(0) - 1 + pl.col("batched_tokens"))
+    local = pl.when(pl.col("window").is_null()).then(tokens).otherwise(held)
+    return (
+        pl.col("global_groups") * (tokens / block).ceil()
+        + pl.col("local_groups") * (local / block).ceil()
+    )
+
+
+def page_bytes() -> pl.Expr:
+    """Bytes of one page: a block of tokens of one group of layers."""
+    element = pl.col("cache_element_bytes")
+    return pl.col("group_layers") * pl.col("block") * pl.col("largest_layer_elements") * element
+
+
+def uniform() -> pl.Expr:
+    """Whether every layer keeps every token, so that bytes per token say all."""
+    return (pl.col("local_token_bytes") == 0) & (pl.col("state_bytes") == 0)
+
+
+def sequence_bytes(tokens: pl.Expr) -> pl.Expr:
+    """Bytes of one sequence in the pool, in whole blocks, with its constant state."""
+    blocks = (tokens / pl.col("block")).ceil() * pl.col("block")
+    plain = sequence_tokens_bytes(
+        blocks, pl.col("global_token_bytes"), pl.col("local_token_bytes"), pl.col("window")
+    )
+    paged = pl.when(pl.col("has_hybrid_cache") > 0).then(sequence_pages() * page_bytes())
+    grouped = (pl.col("local_token_bytes") > 0) & (pl.col("has_hybrid_cache") > 0)
+    return pl.when(grouped).then(paged).otherwise(plain) + pl.col("state_bytes")
+
+
+def pool_tokens(pool: pl.Expr) -> pl.Expr:
+    """Tokens that an engine prints as the size of its pool.
+
+    Whole blocks where every layer keeps every token; otherwise the concurrency at the context
+    times the context (vLLM), or blocks per group in versions that print those.
+    """
+    block_bytes = pl.col("block") * pl.col("global_token_bytes")
+    plain = (pool / block_bytes).floor() * pl.col("block")
+    groups = pl.col("global_groups") + pl.col("local_groups") + state_groups()
+    by_group = (pool / page_bytes() / groups).floor() * pl.col("block")
+    hybrid = pool / pl.col("room_sequence_bytes") * pl.col("room_tokens")
+    return (
+        pl.when(uniform())
+        .then(plain)
+        .when(pl.col("tokens_by_groups") > 0)
+        .then(by_group)
+        .otherwise(hybrid)
+    )
+
+
+def state_groups() -> pl.Expr:
+    """Groups of recurrent layers beside the attention groups."""
+    return (pl.col("state_layers") / pl.col("group_layers")).ceil()

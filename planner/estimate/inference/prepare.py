@@ -1,0 +1,223 @@
+"""Cells with everything the inference formulas read: defaults of the engine, facts of the model.
+
+Facts are computed on the distinct models, formats and layouts in the cells, then joined.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import polars as pl
+
+from planner.estimate.kv_cache import SPLIT_EVEN, SPLIT_WITH_OUTPUT, cache_by_rank, element_bytes
+from planner.estimate.weights import weights_by_rank
+from planner.resolve.tables import Tables
+
+INPUTS: Final[dict[str, Any]] = {
+    "model": pl.String,
+    "weight_format": pl.String,
+    "engine": pl.String,
+    "engine_version": pl.String,
+    "kv_cache_dtype": pl.String,
+    "context_tokens": pl.Int64,
+    "concurrent_sequences": pl.Int64,
+    "max_num_seqs": pl.Int64,
+    "max_num_batched_tokens": pl.Int64,
+    "gpu_memory_utilization": pl.Float64,
+    "enforce_eager": pl.Boolean,
+    "block_size": pl.Int64,
+    "prefix_cache_share": pl.Float64,
+    "input_tokens": pl.Int64,
+    "output_tokens": pl.Int64,
+    "lora_adapters": pl.Int64,
+    "lora_rank": pl.Int64,
+    "adapter_parameters": pl.Int64,
+    "draft_model": pl.String,
+    "cpu_offload_gib": pl.Float64,
+    "attention": pl.String,
+    "gpu": pl.String,
+    "gpu_count": pl.Int64,
+    "usable_low_bytes": pl.Float64,
+    "usable_bytes": pl.Float64,
+    "usable_high_bytes": pl.Float64,
+    "memory_headroom": pl.Float64,
+    "tensor_parallel_size": pl.Int64,
+    "pipeline_parallel_size": pl.Int64,
+    "data_parallel_size": pl.Int64,
+    "expert_parallel_size": pl.Int64,
+}
+"""Columns the estimator reads; those a frame lacks count as null."""
+
+_PARALLEL: Final = (
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "data_parallel_size",
+    "expert_parallel_size",
+)
+_GPU_FACTS: Final = ("compute_capability", "interconnect", "interconnect_bytes_per_second")
+_FAST_LINK_BYTES_PER_SECOND: Final = 2.0e11
+"""Above what PCIe reaches (5.0 x16: 128 GB/s both ways): NVLink, Infinity Fabric and the like."""
+
+
+def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
+    """Cells with inputs completed and facts joined; one row a cell, in order."""
+    have = cells.collect_schema().names()
+    missing = [pl.lit(None, dtype=kind).alias(n) for n, kind in INPUTS.items() if n not in have]
+    typed = [pl.col(n).cast(kind) for n, kind in INPUTS.items() if n in have]
+    with_profile = (
+        cells.with_columns(*typed, *missing)
+        .with_columns(*(pl.col(name).fill_null(1) for name in _PARALLEL))
+        .join(tables.engines, on=["engine", "engine_version"], how="left", nulls_equal=True)
+        .join(_gpu_facts(tables), on="gpu", how="left")
+        .join(_model_facts(tables), on="model", how="left")
+        .with_columns(*_derived_keys())
+    )
+    return (
+        with_profile.join(
+            weights_by_rank(tables, with_profile.select(_WEIGHT_KEYS).unique()),
+            on=list(_WEIGHT_KEYS),
+            how="left",
+        )
+        .join(
+            cache_by_rank(tables, with_profile.select(_CACHE_KEYS).unique()),
+            on=list(_CACHE_KEYS),
+            how="left",
+        )
+        .with_columns(*_defaults())
+        .with_columns(*_steps())
+    )
+
+
+_WEIGHT_KEYS: Final = (
+    "model",
+    "weight_format",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "expert_parallel_size",
+    "vocab_padding",
+    "is_fused",
+)
+_CACHE_KEYS: Final = ("model", "tensor_parallel_size", "pipeline_parallel_size", "layer_split")
+
+
+def _derived_keys() -> list[pl.Expr]:
+    split = pl.when(pl.col("split_counts_output") > 0)
+    return [
+        pl.col("vocab_padding_rows").fill_null(1).cast(pl.Int64).alias("vocab_padding"),
+        (pl.col("has_fused_linears").fill_null(0) > 0).alias("is_fused"),
+        split.then(pl.lit(SPLIT_WITH_OUTPUT)).otherwise(pl.lit(SPLIT_EVEN)).alias("layer_split"),
+    ]
+
+
+def _gpu_facts(tables: Tables) -> pl.LazyFrame:
+    have = tables.gpus.collect_schema().names()
+    if "gpu" not in have:
+        empty: dict[str, Any] = dict.fromkeys(("gpu", "interconnect"), pl.String)
+        return pl.LazyFrame(
+            schema=empty | dict.fromkeys(("compute_capability", _GPU_FACTS[2]), pl.Float64)
+        )
+    return tables.gpus.select("gpu", *(name for name in _GPU_FACTS if name in have))
+
+
+def _model_facts(tables: Tables) -> pl.LazyFrame:
+    """Per model: sizes, the widest dense MLP, the experts' widths and the rotary width."""
+    moe = pl.col("num_experts") > 0
+    layers = tables.layers.group_by("model").agg(
+        pl.col("intermediate_size").max().alias("widest_mlp"),
+        pl.col("shared_intermediate_size").max().alias("shared_width"),
+        pl.col("moe_intermediate_size").filter(moe).max().fill_null(0).alias("expert_width"),
+        pl.col("num_experts_per_tok").filter(moe).max().fill_null(0).alias("experts_per_token"),
+        moe.sum().cast(pl.Int64).alias("moe_layers"),
+        pl.col("num_attention_heads").max().alias("most_heads"),
+        pl.when(pl.col("qk_rope_head_dim") > 0)
+        .then("qk_rope_head_dim")
+        .otherwise("head_dim")
+        .max()
+        .alias("rotary_width"),
+        (pl.col("num_attention_heads") * pl.col("kv_lora_rank") * 2 * pl.col("v_head_dim"))
+        .sum()
+        .alias("absorbed_elements"),
+        (pl.col("kv_lora_rank").max() > 0).alias("has_mla"),
+    )
+    return tables.models.select(
+        "model",
+        "hidden_size",
+        "vocab_size",
+        "num_hidden_layers",
+        "dtype",
+        "max_position_embeddings",
+        "embedding_parameters",
+        "tied_embeddings",
+        (pl.col("multimodal_parameters") > 0).alias("has_towers"),
+    ).join(layers, on="model", how="left")
+
+
+def _defaults() -> list[pl.Expr]:
+    """Settings the user left to the engine, by card and version."""
+    large = (pl.col("usable_bytes") >= pl.col("large_card_bytes")) & (
+        pl.col("compute_capability").is_null() | (pl.col("compute_capability") != 8.0)
+    )
+    seqs = pl.when(large).then("default_seqs_large").otherwise("default_seqs")
+    batched = (
+        pl.when(pl.col("batched_tokens_follow_context") > 0)
+        .then(pl.max_horizontal(pl.col("context_tokens").fill_null(2048), 2048))
+        .when(large)
+        .then("default_batched_tokens_large")
+        .otherwise("default_batched_tokens")
+    )
+    own = pl.when(pl.col("weight_format") == "fp32").then(4.0).otherwise(2.0)
+    context = pl.coalesce(
+        "context_tokens",
+        pl.col("input_tokens") + pl.col("output_tokens").fill_null(0),
+        "max_position_embeddings",
+    )
+    return [
+        pl.col("max_num_seqs").fill_null(seqs).cast(pl.Float64).alias("step_sequences"),
+        pl.col("max_num_batched_tokens").fill_null(batched).alias("batched_tokens"),
+        pl.col("gpu_memory_utilization").fill_null(pl.col("default_memory_fraction")),
+        pl.col("block_size").fill_null(pl.col("block_tokens")).alias("block"),
+        context.cast(pl.Float64).alias("room_tokens"),
+        (pl.col("concurrent_sequences").fill_null(1) / pl.col("data_parallel_size"))
+        .ceil()
+        .alias("sequences"),
+        pl.col("memory_headroom").fill_null(0.0),
+        pl.col("prefix_cache_share").fill_null(0.0),
+        element_bytes(pl.col("kv_cache_dtype"), own).alias("cache_element_bytes"),
+        pl.max_horizontal(own * pl.col("element_bytes") / 2.0, pl.col("element_bytes")).alias(
+            "activation_element_bytes"
+        ),
+        (
+            pl.col("interconnect_bytes_per_second").fill_null(_FAST_LINK_BYTES_PER_SECOND * 2)
+            > _FAST_LINK_BYTES_PER_SECOND
+        ).alias("has_fast_link"),
+    ]
+
+
+def _steps() -> list[pl.Expr]:
+    """Tokens one forward step works on, and rows of logits it makes."""
+    prompt = pl.coalesce(
+        "input_tokens", pl.col("room_tokens") - pl.col("output_tokens").fill_null(0)
+    )
+    chunk = pl.col("prefill_chunk_tokens")
+    chunked = pl.when(chunk > 0).then(pl.min_horizontal(prompt, chunk)).otherwise(prompt)
+    reserved = pl.col("batched_tokens")
+    micro = pl.when(reserved > 0).then(pl.min_horizontal(reserved, "room_tokens"))
+    step = (
+        pl.when(pl.col("is_pooled") > 0)
+        .then(reserved)
+        .otherwise(pl.coalesce(micro, chunked * pl.col("sequences")))
+    )
+    rows = (
+        pl.when(pl.col("is_pooled") > 0)
+        .then(pl.min_horizontal("step_sequences", "batched_tokens"))
+        .when(pl.col("logits_of_all_tokens") > 0)
+        .then(prompt * pl.col("sequences"))
+        .when(pl.col("logits_of_micro_batch") > 0)
+        .then(step)
+        .otherwise("sequences")
+    )
+    return [
+        step.cast(pl.Float64).alias("step_tokens"),
+        rows.cast(pl.Float64).alias("logit_rows"),
+        prompt.cast(pl.Float64).alias("prompt_tokens"),
+    ]

@@ -1,0 +1,110 @@
+"""Working memory of an engine: the peak of a forward step or of the logits, graphs, and the rest.
+
+Each function takes a bound and returns one expression in bytes; `constant` picks the profile's
+value, low or high for it.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from planner.estimate.ledger import Bound
+
+
+def constant(name: str, bound: Bound = "expected") -> pl.Expr:
+    """A constant of the engine profile at a bound of its range."""
+    return pl.col(name if bound == "expected" else f"{name}_{bound}")
+
+
+def forward_bytes(bound: Bound = "expected") -> pl.Expr:
+    """Activations alive inside one decoder layer for the tokens of a step.
+
+    T x (a x hidden + b x widest dense MLP / TP) x element bytes, with a = 4 (residual, input,
+    output, norm) and b = 3 (gate, up, product). Agrees with vLLM's profiling peak where the
+    sampler's is smaller (T4, RTX 2060, long V0 prompts) and with Transformers' prefill.
+    """
+    width = pl.max_horizontal("widest_mlp", "shared_width") / pl.col("tensor_parallel_size")
+    elements = (
+        constant("hidden_elements_per_token", bound) * pl.col("hidden_size")
+        + constant("mlp_elements_per_token", bound) * width
+    )
+    share = pl.col("prefill_share_high") if bound == "high" else constant("prefill_share", bound)
+    return share * pl.col("step_tokens") * elements * pl.col("activation_element_bytes")
+
+
+def moe_workspace_bytes(bound: Bound = "expected") -> pl.Expr:
+    """Buffers of the fused expert kernels: T x top_k x (max(N/2, K) + max(N, K)) elements.
+
+    N = 2 x expert width on this rank, K = hidden size; vLLM `TritonExperts.workspace_shapes`.
+    """
+    ep, tp = pl.col("expert_parallel_size"), pl.col("tensor_parallel_size")
+    cut = pl.when(ep > 1).then(pl.max_horizontal(tp // ep, 1)).otherwise(tp)
+    width = pl.col("expert_width") / cut
+    hidden = pl.col("hidden_size")
+    elements = pl.max_horizontal(width, hidden) + pl.max_horizontal(2 * width, hidden)
+    routed = pl.col("step_tokens") * pl.col("experts_per_token") * elements
+    return constant("moe_workspace_share", bound) * routed * pl.col("activation_element_bytes")
+
+
+def tower_bytes(bound: Bound = "expected") -> pl.Expr:
+    """What profiling a multimodal model adds: encoder outputs kept beside their embeddings."""
+    kept = (
+        constant("tower_elements_per_token", bound)
+        * pl.col("step_tokens")
+        * pl.col("hidden_size")
+        * pl.col("activation_element_bytes")
+    )
+    size = kept + constant("tower_base_bytes", bound)
+    return pl.when(pl.col("has_towers")).then(size).otherwise(0.0)
+
+
+def logit_peak_bytes(bound: Bound = "expected") -> pl.Expr:
+    """Logits of a step and what sampling makes of them: rows x vocabulary x bytes a logit."""
+    return (
+        pl.col("logit_rows")
+        * pl.col("vocab_size")
+        * (constant("bytes_per_logit", bound) + pl.col("activation_element_bytes") - 2.0)
+    )
+
+
+def step_output_bytes() -> pl.Expr:
+    """Hidden states of a step, alive while its logits are made."""
+    return pl.col("step_tokens") * pl.col("hidden_size") * pl.col("activation_element_bytes")
+
+
+def graph_bytes(bound: Bound = "expected") -> pl.Expr:
+    """CUDA graphs: a base and an amount per layer of this rank; none in eager mode."""
+    layers = pl.col("num_hidden_layers") / pl.col("pipeline_parallel_size")
+    moe = pl.col("moe_layers") / pl.col("pipeline_parallel_size")
+    size = (
+        constant("graph_base_bytes", bound)
+        + constant("graph_layer_bytes", bound) * layers
+        + constant("graph_moe_layer_bytes", bound) * moe
+    )
+    return pl.when(pl.col("enforce_eager").fill_null(False)).then(0.0).otherwise(size)
+
+
+def communication_bytes(bound: Bound = "expected") -> pl.Expr:
+    """NCCL and all-reduce buffers of a tensor-parallel rank, by the kind of link."""
+    size = (
+        pl.when("has_fast_link")
+        .then(constant("communication_bytes", bound))
+        .otherwise(constant("communication_pcie_bytes", bound))
+    )
+    return pl.when(pl.col("tensor_parallel_size") > 1).then(size).otherwise(0.0)
+
+
+def rope_cache_bytes() -> pl.Expr:
+    """Table of rotary angles that some engines keep: positions x rotary width x element bytes."""
+    size = (
+        pl.col("max_position_embeddings").fill_null(0)
+        * pl.col("rotary_width").fill_null(0)
+        * pl.col("activation_element_bytes")
+    )
+    return pl.col("has_rope_cache") * size
+
+
+def absorbed_mla_bytes() -> pl.Expr:
+    """16-bit copies of the two halves of kv_b_proj that absorbed MLA multiplies with."""
+    elements = pl.col("absorbed_elements") / pl.col("tensor_parallel_size")
+    return pl.col("has_absorbed_mla_copy") * 2.0 * elements / pl.col("pipeline_parallel_size")

@@ -1,0 +1,335 @@
+"""Engine name and version -> the constants of the profile that covers or is nearest to it.
+
+Profiles are data (`planner/catalog/data/engines/*.yaml`). A version outside every range takes the
+nearest one with a wider range and a note; a version that is not given takes the newest profile,
+and its range covers all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from planner.documents import check_document, load_document
+from planner.errors import InputProblems, Problem, did_you_mean
+
+Version = tuple[int, ...]
+CONSTANTS: Final[tuple[str, ...]] = (
+    "is_pooled",
+    "default_memory_fraction",
+    "fraction_of_free",
+    "fraction_of_rest",
+    "counts_context_inside",
+    "counts_graphs_inside",
+    "counts_activations_outside",
+    "block_tokens",
+    "vocab_padding_rows",
+    "has_fused_linears",
+    "has_rope_cache",
+    "has_absorbed_mla_copy",
+    "knows_mla",
+    "has_hybrid_cache",
+    "ignores_windows",
+    "tokens_by_groups",
+    "split_counts_output",
+    "weights_share",
+    "weights_extra_bytes",
+    "hidden_elements_per_token",
+    "mlp_elements_per_token",
+    "element_bytes",
+    "prefill_share",
+    "prefill_chunk_tokens",
+    "activation_base_bytes",
+    "moe_workspace_share",
+    "holds_moe_workspace",
+    "tower_elements_per_token",
+    "tower_base_bytes",
+    "logits_of_all_tokens",
+    "logits_of_micro_batch",
+    "bytes_per_logit",
+    "large_card_bytes",
+    "default_seqs",
+    "default_seqs_large",
+    "default_batched_tokens",
+    "default_batched_tokens_large",
+    "batched_tokens_follow_context",
+    "context_bytes",
+    "non_torch_bytes",
+    "communication_bytes",
+    "communication_pcie_bytes",
+    "graph_base_bytes",
+    "graph_layer_bytes",
+    "graph_moe_layer_bytes",
+    "allocator_reserve_share",
+    "holds_untied_head_at_load",
+    "reserves_whole_context",
+    "state_copies",
+    "state_element_bytes",
+)
+"""Every constant an engine profile may set. docs/verify.md says what each means."""
+
+DEFAULTS: Final[Mapping[str, float]] = {
+    "default_memory_fraction": 1.0,
+    "block_tokens": 1.0,
+    "vocab_padding_rows": 1.0,
+    "knows_mla": 1.0,
+    "weights_share": 1.0,
+    "element_bytes": 2.0,
+    "prefill_share": 1.0,
+    "default_seqs": 1.0,
+    "default_seqs_large": 1.0,
+    "large_card_bytes": 0.0,
+    "state_copies": 1.0,
+    "state_element_bytes": 2.0,
+}
+"""Values of constants that a profile leaves out; 0 for the others."""
+
+_NEAREST_WIDENING: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """One constant with its range, in the unit its name ends in."""
+
+    value: float
+    low: float
+    high: float
+    points: int = 0
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The constants of one engine over one version range."""
+
+    engine: str
+    first: Version
+    below: Version
+    constants: Mapping[str, Constant]
+    released: date | None = None
+    inside_fraction: str = ""
+    on_top: str = ""
+    note: str = ""
+
+    @property
+    def versions(self) -> str:
+        """The range as text."""
+        return f"{_dotted(self.first)} to below {_dotted(self.below)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An inference engine with its profiles, oldest first."""
+
+    engine: str
+    title: str
+    aliases: tuple[str, ...]
+    profiles: tuple[Profile, ...]
+    notes: str = ""
+    documentation: str = ""
+
+
+def parse_version(text: str | None) -> Version | None:
+    """The first dotted number of a version text, or None: `0.11.0+cu128` is (0, 11, 0)."""
+    found = re.search(r"(?<![\d.#])(\d+(?:\.\d+)+)", text or "")
+    return tuple(int(part) for part in found.group(1).split(".")) if found else None
+
+
+def profile_of(engine: Engine, version: str | None) -> Profile:
+    """The profile that covers a version, else the nearest, wider and with a note."""
+    wanted = parse_version(version)
+    if wanted is None:
+        return _undated(engine, version)
+    for profile in engine.profiles:
+        if profile.first <= wanted < profile.below:
+            return profile
+    nearest = _nearest(engine.profiles, wanted)
+    note = f"{engine.title} {version} has no profile; that of {nearest.versions} stands in"
+    return replace(nearest, constants=_widened(nearest), note=_join(nearest.note, note))
+
+
+def _undated(engine: Engine, version: str | None) -> Profile:
+    """Development builds go by their date; without one the newest profile, ranging over all."""
+    newest = engine.profiles[-1]
+    stamp = re.search(r"\d{4}-\d{2}-\d{2}", version or "")
+    if stamp:
+        day = date.fromisoformat(stamp.group(0))
+        dated = [p for p in engine.profiles if p.released and p.released <= day]
+        chosen = dated[-1] if dated else engine.profiles[0]
+        return replace(chosen, note=_join(chosen.note, f"profile chosen by date {day}"))
+    if len(engine.profiles) == 1:
+        return newest
+    note = f"version of {engine.title} not given: newest profile, range over all versions"
+    return replace(newest, constants=_spanning(engine.profiles), note=_join(newest.note, note))
+
+
+def _nearest(profiles: Iterable[Profile], wanted: Version) -> Profile:
+    def distance(profile: Profile) -> tuple[float, ...]:
+        edge = profile.first if wanted < profile.first else profile.below
+        size = max(len(edge), len(wanted), 3)
+        ours, theirs = (v + (0,) * (size - len(v)) for v in (wanted, edge))
+        return tuple(abs(a - b) for a, b in zip(ours, theirs, strict=True))
+
+    return min(profiles, key=distance)
+
+
+def _widened(profile: Profile) -> dict[str, Constant]:
+    def wide(constant: Constant) -> Constant:
+        value = constant.value
+        return replace(
+            constant,
+            low=max(value - _NEAREST_WIDENING * (value - constant.low), 0.0),
+            high=value + _NEAREST_WIDENING * (constant.high - value),
+        )
+
+    return {name: wide(constant) for name, constant in profile.constants.items()}
+
+
+def _spanning(profiles: tuple[Profile, ...]) -> dict[str, Constant]:
+    newest = profiles[-1].constants
+    return {
+        name: replace(
+            newest[name],
+            low=min(p.constants[name].low for p in profiles),
+            high=max(p.constants[name].high for p in profiles),
+        )
+        for name in newest
+    }
+
+
+def _join(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
+
+
+def _dotted(version: Version) -> str:
+    return ".".join(str(part) for part in version)
+
+
+def engines_folder() -> Path:
+    """Where the shipped profiles lie."""
+    return Path(__file__).resolve().parents[1] / "catalog" / "data" / "engines"
+
+
+@cache
+def load_engines(folder: Path | None = None) -> dict[str, Engine]:
+    """Engines by id from the profile files of a folder (the shipped ones by default).
+
+    Raises:
+        InputProblems: a file breaks the schema or names an unknown constant.
+    """
+    engines = [read_engine(path) for path in sorted((folder or engines_folder()).glob("*.yaml"))]
+    return {engine.engine: engine for engine in engines}
+
+
+def read_engine(path: Path) -> Engine:
+    """One profile file. Raises InputProblems with the place of every mistake."""
+    document = load_document(path)
+    problems = [*document.problems, *check_document(document, "engine"), *_unknown(document)]
+    if problems:
+        raise InputProblems(problems)
+    data: Any = document.data
+    common = data.get("common", {})
+    return Engine(
+        engine=data["engine"],
+        title=data["title"],
+        aliases=tuple(data.get("aliases", ())),
+        profiles=tuple(_profile(data["engine"], entry, common) for entry in data["profiles"]),
+        notes=data.get("notes", ""),
+        documentation=data.get("documentation", ""),
+    )
+
+
+def _unknown(document: Any) -> list[Problem]:
+    data = document.data if isinstance(document.data, dict) else {}
+    places: list[tuple[tuple[str | int, ...], Any]] = [(("common",), data.get("common") or {})]
+    for index, entry in enumerate(data.get("profiles") or []):
+        if isinstance(entry, dict):
+            places.append((("profiles", index, "constants"), entry.get("constants") or {}))
+    return [
+        document.problem(
+            (*place, name),
+            "unknown-constant",
+            f"no engine constant is called '{name}'",
+            did_you_mean(name, CONSTANTS),
+            key=True,
+        )
+        for place, constants in places
+        if isinstance(constants, dict)
+        for name in constants
+        if name not in CONSTANTS
+    ]
+
+
+def _profile(engine: str, entry: Mapping[str, Any], common: Mapping[str, Any]) -> Profile:
+    given = {**common, **entry.get("constants", {})}
+    released = entry.get("released")
+    return Profile(
+        engine=engine,
+        first=parse_version(f"{entry['from']}.0") or (),
+        below=parse_version(f"{entry['below']}.0") or (),
+        constants={name: _constant(name, given.get(name)) for name in CONSTANTS},
+        released=date.fromisoformat(str(released)) if released else None,
+        inside_fraction=entry.get("inside_fraction", ""),
+        on_top=entry.get("on_top", ""),
+        note=entry.get("note", ""),
+    )
+
+
+def _constant(name: str, entry: Mapping[str, Any] | None) -> Constant:
+    if entry is None:
+        value = DEFAULTS.get(name, 0.0)
+        return Constant(value, value, value)
+    value, error = float(entry["value"]), float(entry.get("error", 0.0))
+    return Constant(
+        value,
+        max(value * (1 - error), 0.0),
+        value * (1 + error),
+        int(entry.get("points", 0)),
+        str(entry["source"]),
+    )
+
+
+def find_engine(name: str, engines: Mapping[str, Engine] | None = None) -> Engine:
+    """The engine of that id or alias, in any case. Raises KeyError with a hint."""
+    known = engines or load_engines()
+    folded = name.casefold()
+    for engine in known.values():
+        if folded in (engine.engine, *(alias.casefold() for alias in engine.aliases)):
+            return engine
+    hint = did_you_mean(name, known)
+    raise KeyError(f"unknown engine '{name}'{'; ' + hint if hint else ''}")
+
+
+def engines_frame(
+    used: Iterable[tuple[str, str | None]], engines: Mapping[str, Engine] | None = None
+) -> pl.DataFrame:
+    """One row per (engine, engine_version) in use: constants, their range, and the note.
+
+    Columns: `engine`, `engine_version` (null where not given), `engine_note`, and for each of
+    CONSTANTS three: `<name>`, `<name>_low`, `<name>_high`.
+    """
+    rows = []
+    for name, version in dict.fromkeys(used):
+        profile = profile_of(find_engine(name, engines), version)
+        row: dict[str, Any] = {
+            "engine": name,
+            "engine_version": version,
+            "engine_note": profile.note or None,
+        }
+        for key, constant in profile.constants.items():
+            row |= {key: constant.value, f"{key}_low": constant.low, f"{key}_high": constant.high}
+        rows.append(row)
+    return pl.DataFrame(rows, schema=_frame_schema(), orient="row")
+
+
+def _frame_schema() -> dict[str, Any]:
+    text = dict.fromkeys(("engine", "engine_version", "engine_note"), pl.String)
+    numbers = {f"{n}{end}": pl.Float64 for n in CONSTANTS for end in ("", "_low", "_high")}
+    return {**text, **numbers}
