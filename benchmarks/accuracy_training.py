@@ -34,7 +34,11 @@ MODEL_TYPES = {
 EXTRA = {
     "mixtral": {"num_local_experts": 8, "num_experts_per_tok": 2, "sliding_window": None},
     "qwen3_moe": {"num_experts": 128, "num_experts_per_tok": 8},
-    "gemma2": {"query_pre_attn_scalar": 256, "sliding_window": 4096},
+    "gemma2": {
+        "query_pre_attn_scalar": 256, "sliding_window": 4096, "final_logit_softcapping": 30.0,
+        "attn_logit_softcapping": 50.0,
+    },
+    "gpt2": {"activation_function": "gelu_new", "resid_pdrop": 0.1, "attn_pdrop": 0.1},
     "mistral": {"sliding_window": None},
 }
 TARGETS = {"r8qv": (8, "q_proj;v_proj"), "r16all": (16, "all-linear"), "none": (None, None)}
@@ -50,7 +54,7 @@ def oracle_config(row: dict[str, Any]) -> dict[str, Any]:
     """A config as the oracle's row describes it."""
     kind = model_type(row["model"])
     if kind == "gpt2":
-        return {"model_type": kind, "n_layer": row["layers"]}
+        return {"model_type": kind, "n_layer": row["layers"], **EXTRA[kind]}
     width = "moe_intermediate_size" if kind == "qwen3_moe" else "intermediate_size"
     config = {
         "model_type": kind, "hidden_size": row["hidden"], width: row["ffn"],
@@ -94,7 +98,7 @@ def _cell(row: dict[str, Any], name: str) -> dict[str, Any]:
         "sequence_tokens": row["seq"], "micro_batch_size": row["batch"],
         "gradient_accumulation_steps": 2 if row["accum"] else 1,
         "gradient_checkpointing": "full" if row["ckpt"] else "none", "attention": row["attn"],
-        "kv_masked": row["mask"] == "pad",
+        "padding": row["mask"] == "pad",
     }
 
 

@@ -88,7 +88,9 @@ def _adapter_columns() -> list[pl.Expr]:
                 name = f"{block}_{side}_{what}"
                 share = pl.col("layers_of_model") * (cut if what == "features" else 1)
                 columns.append((pl.col(name).fill_null(0.0) / share).alias(name))
-    expert = pl.col("experts_in_adapters").fill_null(0.0) + pl.col("experts_out_adapters").fill_null(0.0)
+    expert = pl.col("experts_in_adapters").fill_null(0.0) + pl.col(
+        "experts_out_adapters"
+    ).fill_null(0.0)
     return [*columns, (expert / pl.col("layers_of_model")).alias("expert_adapters")]
 
 
@@ -97,9 +99,13 @@ def _experts_shared() -> pl.Expr:
 
 
 def _block_columns() -> list[pl.Expr]:
-    recurrent = pl.when("has_attention").then(0.0).otherwise(
-        pl.when(pl.col("mixer") == "none").then(0.0).otherwise(RECURRENT_TENSORS)
-    ) * pl.col("compute") * pl.col("hidden")
+    recurrent = (
+        pl.when("has_attention")
+        .then(0.0)
+        .otherwise(pl.when(pl.col("mixer") == "none").then(0.0).otherwise(RECURRENT_TENSORS))
+        * pl.col("compute")
+        * pl.col("hidden")
+    )
     return [
         (norms.saved_norms() + norms.norm_inputs_saved()).alias("saved_norms"),
         (attention.saved_attention() + norms.saved_qk_norms() + recurrent).alias("saved_attention"),
@@ -125,7 +131,11 @@ def _mlp_backward() -> pl.Expr:
     stream = pl.col("stream") * pl.col("hidden")
     plain = mlp.mlp_backward() + moe.moe_backward() + stream
     adapted = copies + 2 * stream + pl.col("adapter_bytes") * pl.col("lora_rank")
-    return pl.when(fp32_product).then(pl.max_horizontal(adapted, plain - 2 * pl.col("compute") * pl.col("inner"))).otherwise(plain)
+    return (
+        pl.when(fp32_product)
+        .then(pl.max_horizontal(adapted, plain - 2 * pl.col("compute") * pl.col("inner")))
+        .otherwise(plain)
+    )
 
 
 def _layer_columns() -> list[pl.Expr]:
@@ -141,7 +151,9 @@ def _layer_columns() -> list[pl.Expr]:
     )
     boundary = pl.col("stream") * pl.col("hidden")
     # When attention is differentiated the MLP's tensors and the second norm are gone.
-    in_attention = pl.col("attention_backward") - mlp_part - pl.col("saved_norms") / pl.col("norms").clip(1)
+    in_attention = (
+        pl.col("attention_backward") - mlp_part - pl.col("saved_norms") / pl.col("norms").clip(1)
+    )
     backward = pl.max_horizontal("mlp_backward", in_attention)
     whole = every * tokens + pl.col("adapted_expert_bytes")
     return [
@@ -164,7 +176,10 @@ def selective_saved() -> pl.Expr:
     kept. Source: torchtitan's per-operator policy (every second matmul is saved).
     """
     linear = pl.col("compute") * (
-        pl.col("query_width") + pl.col("key_width") + pl.col("value_width") + 2 * pl.col("inner")
+        pl.col("query_width")
+        + pl.col("key_width")
+        + pl.col("value_width")
+        + 2 * pl.col("inner")
         + pl.col("hidden")
     )
     kept = pl.col("stream") * pl.col("hidden") + 0.5 * linear
@@ -177,9 +192,11 @@ def _case_sums() -> list[pl.Expr]:
     checkpointed = pl.col("gradient_checkpointing") != "none"
     whole = pl.col("saved_without_checkpointing")
     recomputed = pl.when(checkpointed).then(whole).otherwise(0.0)
-    frozen_first = pl.when(~checkpointed & (pl.col("train") == 0)).then(
-        norms.saved_norms() / pl.col("norms").clip(1) * pl.col("rank_tokens")
-    ).otherwise(0.0)
+    frozen_first = (
+        pl.when(~checkpointed & (pl.col("train") == 0))
+        .then(norms.saved_norms() / pl.col("norms").clip(1) * pl.col("rank_tokens"))
+        .otherwise(0.0)
+    )
     return [
         (pl.col("kept") * count).sum().alias("layers_saved_bytes"),
         whole.max().alias("layer_saved_bytes"),
@@ -187,12 +204,26 @@ def _case_sums() -> list[pl.Expr]:
         (recomputed + pl.col("backward")).max().alias("layer_backward_bytes"),
         frozen_first.max().alias("first_layer_missing_bytes"),
         (norms.final_norm_saved() * pl.col("rank_tokens")).max().alias("final_norm_bytes"),
-        (norms.final_norm_backward() * pl.col("rank_tokens")).max().alias("final_norm_backward_bytes"),
+        (norms.final_norm_backward() * pl.col("rank_tokens"))
+        .max()
+        .alias("final_norm_backward_bytes"),
         (pl.col("boundary")).max().alias("stream_bytes"),
         pl.col("rank_tokens").first(),
-        pl.max_horizontal(
-            pl.col("intermediate_size").max(), pl.col("moe_intermediate_size").max()
-        ).cast(pl.Float64).alias("largest_inner"),
+        pl.max_horizontal(pl.col("intermediate_size").max(), pl.col("moe_intermediate_size").max())
+        .cast(pl.Float64)
+        .alias("largest_inner"),
         pl.col("num_attention_heads").max().alias("largest_heads"),
-        (pl.col("head_dim").max() * 2 * pl.col("compute").first() * pl.col("sequence_tokens").first()).alias("rotary_bytes"),
+        (
+            pl.col("head_dim").max()
+            * 2
+            * pl.col("compute").first()
+            * pl.col("sequence_tokens").first()
+        ).alias("rotary_bytes"),
     ]
+
+
+def rotary_and_mask() -> pl.Expr:
+    """Cosines and sines of one sequence, and eager attention's mask, per token of the batch."""
+    tables = 2 * pl.col("head_dim") * pl.col("compute") / pl.col("micro_batch_size")
+    rotary = pl.when("rotary").then(tables).otherwise(0.0)
+    return rotary + attention.mask_bytes()

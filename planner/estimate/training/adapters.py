@@ -81,8 +81,16 @@ def _adaptable(tensors: pl.LazyFrame) -> pl.LazyFrame:
             sum_out=pl.col("count") * pl.col("out_features") * copies * doubled,
         )
         .select(
-            "model", "leaf", "block", "side", "all_linear", "count", "sum_in", "sum_out",
-            "adapters", "out_features",
+            "model",
+            "leaf",
+            "block",
+            "side",
+            "all_linear",
+            "count",
+            "sum_in",
+            "sum_out",
+            "adapters",
+            "out_features",
         )
     )
 

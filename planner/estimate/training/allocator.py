@@ -21,7 +21,9 @@ def reserve_columns() -> list[pl.Expr]:
     are freed and asked for again in other sizes fragment.
     """
     moving = (
-        pl.col("activations_bytes") + pl.col("logits_bytes") + pl.col("peak_step_bytes")
+        pl.col("activations_bytes")
+        + pl.col("logits_bytes")
+        + pl.col("peak_step_bytes")
         + pl.col("peak_gathered_bytes")
     )
     return three(

@@ -51,28 +51,41 @@ def saved_attention() -> pl.Expr:
     flash = compute * (plain + fused) + FP32 * pl.col("heads")
     expanded = pl.when(grouped).then(wide).otherwise(narrow)
     eager = compute * (expanded + train * output + fused) + saved_scores()
-    return pl.when("has_attention").then(pl.when(is_eager()).then(eager).otherwise(flash)).otherwise(0.0)
+    return (
+        pl.when("has_attention")
+        .then(pl.when(is_eager()).then(eager).otherwise(flash))
+        .otherwise(0.0)
+    )
 
 
 def fused_extra() -> pl.Expr:
     """Elements kept alive because queries and keys share storage with the values.
 
-    Rotary embeddings copy queries and keys, so the fused projection's output lives beside them;
-    without rotation (gpt2) they are views and cost nothing more.
+    Rotary embeddings copy queries and keys, so the fused projection's output lives beside them,
+    and the attention output is copied for a trained projection; without rotation (gpt2) all are
+    views and cost nothing more.
     """
     rotated = pl.col("query_width") + pl.col("key_width")
-    return pl.when("rotary").then(rotated).otherwise(0.0)
+    copied = pl.when(is_eager()).then(0.0).otherwise(pl.col("train") * pl.col("output_width"))
+    return pl.when("rotary").then(rotated + copied).otherwise(0.0)
 
 
 def attention_backward() -> pl.Expr:
     """Live bytes of attention's backward pass beyond what it saved, per token.
 
-    Eager: the gradient of the probabilities, its fp32 copy and the softmax gradient, while the
-    16-bit probabilities are freed. Flash: gradients of q, k, v and an fp32 accumulator of dq.
+    Eager: the gradient of the probabilities in fp32 and the softmax gradient, while the 16-bit
+    probabilities are freed. Flash: gradients of q, k, v and an fp32 accumulator of dq.
     """
     compute = pl.col("compute")
-    eager = (2 * FP32) * scores() - pl.when(compute < FP32).then(compute - 2.0).otherwise(0.0)
-    capped = pl.when("softcap").then(compute * scores()).otherwise(0.0)
+    freed = pl.when(compute < FP32).then(compute).otherwise(0.0)
+    upcast = (2 * FP32 - freed) * scores()
+    eager = pl.when("attention_dropout").then(compute * scores()).otherwise(upcast)
     width = pl.col("query_width") + pl.col("key_width") + pl.col("value_width")
     flash = compute * (width + pl.col("output_width")) + FP32 * pl.col("query_width")
-    return pl.when(is_eager()).then(eager + capped).otherwise(flash)
+    return pl.when(is_eager()).then(eager).otherwise(flash)
+
+
+def mask_bytes() -> pl.Expr:
+    """The causal mask of eager attention, made once: one row of keys for every query token."""
+    eager = pl.col("compute") * pl.col("key_tokens")
+    return pl.when(is_eager()).then(eager).otherwise(0.0)

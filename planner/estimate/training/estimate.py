@@ -23,20 +23,38 @@ from planner.estimate.training.states import with_states
 from planner.resolve.tables import Tables
 
 OPTIMIZER_FACTS: Final = (
-    "full_states", "state_bytes", "state_block", "factored", "low_rank", "paged", "step_copies",
+    "full_states",
+    "state_bytes",
+    "state_block",
+    "factored",
+    "low_rank",
+    "paged",
+    "step_copies",
     "master_bytes",
 )
 ALLOCATED: Final = (
-    "weights", "adapter", "gradients", "optimizer", "activations", "logits", "communication",
+    "weights",
+    "adapter",
+    "gradients",
+    "optimizer",
+    "activations",
+    "logits",
+    "communication",
     "workspace",
 )
 RESERVED: Final = (*ALLOCATED, "allocator_reserve")
 TOTALS: Final = ("allocated", "reserved", "process", "total")
 EXPLAINED: Final = (
-    "layers_saved_bytes", "layer_saved_bytes", "layer_backward_bytes", "base_bytes",
-    "trained_parameters", "rank_tokens", "logit_elements",
+    "layers_saved_bytes",
+    "layer_saved_bytes",
+    "layer_backward_bytes",
+    "base_bytes",
+    "trained_parameters",
+    "rank_tokens",
+    "logit_elements",
 )
 """Operands that the terms name, kept in the result."""
+SIXTEEN_BIT: Final = 2.0
 FLASH_CAPABILITY: Final = 8.0
 """Compute capability from which torch's flash attention kernels run."""
 
@@ -68,9 +86,20 @@ def estimate_training(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     )
     frame = frame.with_columns(missing_items(frame.collect_schema().names()))
     inputs = [*names, *(name for name in INPUT_TYPES if name not in names)]
-    return frame.with_columns(_totals()).with_columns(reason_columns()).select(
-        *inputs, *item_columns(), *_total_names(), *EXPLAINED, "budget_bytes", "peak_phase",
-        "unsupported_reason", "impossible_reason", "note",
+    return (
+        frame.with_columns(_totals())
+        .with_columns(reason_columns())
+        .select(
+            *inputs,
+            *item_columns(),
+            *_total_names(),
+            *EXPLAINED,
+            "budget_bytes",
+            "peak_phase",
+            "unsupported_reason",
+            "impossible_reason",
+            "note",
+        )
     )
 
 
@@ -79,10 +108,14 @@ def _total_names() -> list[str]:
 
 
 def _with_card(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
-    """Adds `kv_repeats`: sdpa copies grouped heads on a card without flash attention."""
+    """Adds `kv_repeats`: sdpa copies grouped heads where its flash kernel can't run.
+
+    That is on a card before Ampere, with fp32 operands, and with a padding mask.
+    """
     cards = tables.gpus.select("gpu", "compute_capability")
     old = pl.col("compute_capability").fill_null(FLASH_CAPABILITY) < FLASH_CAPABILITY
-    repeats = (pl.col("attention") == "sdpa") & old
+    wide = pl.col("compute_element_bytes") > SIXTEEN_BIT
+    repeats = (pl.col("attention") == "sdpa") & (old | wide | pl.col("padding"))
     return cells.join(cards, on="gpu", how="left").with_columns(kv_repeats=repeats)
 
 
@@ -92,9 +125,18 @@ def _optimizers(tables: Tables) -> pl.LazyFrame:
 
 def _allocators(tables: Tables) -> pl.LazyFrame:
     return tables.frameworks.select(
-        "framework", "reserve_share", "reserve_share_low", "reserve_share_high", "context_mib",
-        "context_mib_low", "context_mib_high", "nccl_mib", "nccl_mib_high", "workspace_mib",
-        "activations_spread", "fused_fp32_copies",
+        "framework",
+        "reserve_share",
+        "reserve_share_low",
+        "reserve_share_high",
+        "context_mib",
+        "context_mib_low",
+        "context_mib_high",
+        "nccl_mib",
+        "nccl_mib_high",
+        "workspace_mib",
+        "activations_spread",
+        "fused_fp32_copies",
     )
 
 
@@ -109,11 +151,23 @@ def _rank_columns() -> list[pl.Expr]:
         pl.when("is_full").then(0.0).otherwise(head_input).alias("head_input_bytes"),
         pl.when("is_full").then(head_input).otherwise(0.0).alias("head_input_kept_bytes"),
         # Autocast keeps a 16-bit copy of every fp32 linear weight until the forward pass ends.
-        pl.when(cached).then(pl.col("trained_parameters") * pl.col("compute_element_bytes")
-        ).otherwise(0.0).alias("cast_cache_bytes"),
+        pl.when(cached)
+        .then(_cast_elements() * pl.col("compute_element_bytes"))
+        .otherwise(0.0)
+        .alias("cast_cache_bytes"),
+        pl.when(cached)
+        .then(pl.col("head_parameters") * pl.col("compute_element_bytes"))
+        .otherwise(0.0)
+        .alias("cast_head_bytes"),
         (pl.col("trained_parameters") / pl.col("optimizer_shards")).alias("updated_parameters"),
         gradients.kept_gradients().alias("gradients_kept"),
     ]
+
+
+def _cast_elements() -> pl.Expr:
+    """Weights of linears on the rank, the head among them: an untied embedding is not cast."""
+    lookup = pl.when("tied_embeddings").then(0.0).otherwise(pl.col("embedding_on_rank"))
+    return pl.col("trained_parameters") - lookup
 
 
 def _sharded_columns() -> list[pl.Expr]:
@@ -130,7 +184,9 @@ def _sharded_columns() -> list[pl.Expr]:
 def _ledger_columns() -> list[pl.Expr]:
     away = pl.col("paged") | pl.col("offload").is_in(["cpu", "nvme"])
     states = pl.when(away).then(0.0).otherwise(optimizer.states_bytes())
-    adapter = pl.col("trained_parameters") * pl.col("trained_element_bytes") / pl.col("weight_shards")
+    adapter = (
+        pl.col("trained_parameters") * pl.col("trained_element_bytes") / pl.col("weight_shards")
+    )
     frozen = pl.when("is_full").then(None).otherwise(adapter)
     width = pl.col("activations_spread")
     activations = pl.col("peak_activations_bytes") + 8.0 * pl.col("rank_tokens")
@@ -154,9 +210,7 @@ def _totals() -> list[pl.Expr]:
     sums = {"allocated": ALLOCATED, "reserved": RESERVED, "process": (*RESERVED, "cuda_context")}
     columns = []
     for name, items in sums.items():
-        columns += three(
-            name, sum_items(items), sum_items(items, "low"), sum_items(items, "high")
-        )
+        columns += three(name, sum_items(items), sum_items(items, "low"), sum_items(items, "high"))
     every = sums["process"]
     columns += three("total", sum_items(every), sum_items(every, "low"), sum_items(every, "high"))
     budget = pl.col("usable_bytes") * (1 - pl.col("memory_headroom"))

@@ -14,7 +14,9 @@ def kept_gradients() -> pl.Expr:
 
     An optimizer that steps inside the backward pass keeps none.
     """
-    kept = pl.col("trained_parameters") / pl.col("gradient_shards") * pl.col("gradient_element_bytes")
+    kept = (
+        pl.col("trained_parameters") / pl.col("gradient_shards") * pl.col("gradient_element_bytes")
+    )
     return pl.when("optimizer_in_backward").then(0.0).otherwise(kept)
 
 
@@ -33,5 +35,11 @@ def alive_from_start() -> pl.Expr:
 def head_gradient() -> pl.Expr:
     """Gradient of the head's weight, the first one that the backward pass makes."""
     head = pl.col("head_parameters") * pl.col("gradient_element_bytes")
-    share = pl.when(pl.col("gradient_shards") > 1).then(1.0 / pl.col("gradient_shards")).otherwise(1.0)
-    return pl.when(pl.col("is_full") & ~pl.col("optimizer_in_backward")).then(head * share).otherwise(0.0)
+    share = (
+        pl.when(pl.col("gradient_shards") > 1).then(1.0 / pl.col("gradient_shards")).otherwise(1.0)
+    )
+    return (
+        pl.when(pl.col("is_full") & ~pl.col("optimizer_in_backward"))
+        .then(head * share)
+        .otherwise(0.0)
+    )

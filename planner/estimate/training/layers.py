@@ -46,7 +46,9 @@ LAYER_FIELDS: Final = (
 
 def layer_kinds(tables: Tables) -> pl.LazyFrame:
     """One row per model and kind of layer: its fields, `layer_count`, `layers_of_model`."""
-    kinds = tables.layers.group_by("model", *LAYER_FIELDS).agg(layer_count=pl.len().cast(pl.Float64))
+    kinds = tables.layers.group_by("model", *LAYER_FIELDS).agg(
+        layer_count=pl.len().cast(pl.Float64)
+    )
     sizes = tables.models.select("model", hidden=pl.col("hidden_size").cast(pl.Float64))
     return (
         kinds.with_columns(layers_of_model=pl.col("layer_count").sum().over("model"))
@@ -94,8 +96,10 @@ def rank_widths() -> list[pl.Expr]:
     """
     tp = pl.col("tensor_parallel_size").cast(pl.Float64)
     heads = pl.col("num_attention_heads") / tp
-    kv = pl.when(pl.col("mixer") == "mla").then(pl.col("num_attention_heads")).otherwise(
-        pl.col("num_key_value_heads")
+    kv = (
+        pl.when(pl.col("mixer") == "mla")
+        .then(pl.col("num_attention_heads"))
+        .otherwise(pl.col("num_key_value_heads"))
     )
     kv_rank = (kv / tp).clip(lower_bound=pl.min_horizontal(kv, pl.lit(1)).cast(pl.Float64))
     width = pl.col("head_dim").cast(pl.Float64)
@@ -114,8 +118,9 @@ def rank_widths() -> list[pl.Expr]:
         pl.col("mixer").is_in(ATTENTION_MIXERS).alias("has_attention"),
         _key_tokens().alias("key_tokens"),
         # The kernels' grouped-query option needs no mask and a card with flash attention.
-        (pl.col("kv_repeats") & (pl.col("num_key_value_heads") < pl.col("num_attention_heads")))
-        .alias("kv_repeated"),
+        (
+            pl.col("kv_repeats") & (pl.col("num_key_value_heads") < pl.col("num_attention_heads"))
+        ).alias("kv_repeated"),
         pl.lit(1.0).alias("routed_share"),
     ]
 

@@ -50,9 +50,11 @@ def moe_backward() -> pl.Expr:
     compute, inner = pl.col("compute"), pl.col("expert_inner")
     kept = pl.max_horizontal("train", "experts_shared")
     routed = compute * (pl.col("hidden") + inner * (3.0 - kept))
-    return pl.when(pl.col("mlp") == "moe").then(
-        pl.col("top_k") * pl.col("routed_share") * routed
-    ).otherwise(0.0)
+    return (
+        pl.when(pl.col("mlp") == "moe")
+        .then(pl.col("top_k") * pl.col("routed_share") * routed)
+        .otherwise(0.0)
+    )
 
 
 def adapted_expert_weights() -> pl.Expr:

@@ -20,10 +20,13 @@ def state_element_bytes() -> pl.Expr:
     AdamW in the parameter's dtype. Source: torch.optim, bitsandbytes.optim.
     """
     named = pl.col("optimizer_state_dtype").replace_strict(
-        {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0}, default=None,
+        {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0},
+        default=None,
         return_dtype=pl.Float64,
     )
-    each = pl.coalesce(pl.col("state_bytes").cast(pl.Float64), named, pl.col("trained_element_bytes"))
+    each = pl.coalesce(
+        pl.col("state_bytes").cast(pl.Float64), named, pl.col("trained_element_bytes")
+    )
     scale = pl.when(pl.col("state_block") > 0).then(FP32 / pl.col("state_block")).otherwise(0.0)
     return pl.col("full_states") * (each + scale)
 
@@ -35,9 +38,11 @@ def states_bytes() -> pl.Expr:
     """
     trained = pl.col("updated_parameters")
     factored = pl.when("factored").then(trained * FP32 * 2.0 / pl.col("hidden_size")).otherwise(0.0)
-    low_rank = pl.when(pl.col("low_rank") > 0).then(
-        (pl.col("low_rank") / pl.col("hidden_size")).clip(upper_bound=1.0)
-    ).otherwise(1.0)
+    low_rank = (
+        pl.when(pl.col("low_rank") > 0)
+        .then((pl.col("low_rank") / pl.col("hidden_size")).clip(upper_bound=1.0))
+        .otherwise(1.0)
+    )
     master = trained * pl.max_horizontal("master_element_bytes", "master_bytes")
     return trained * state_element_bytes() * low_rank + factored + master
 
@@ -48,10 +53,14 @@ def step_bytes() -> pl.Expr:
     Source: training oracle (exactly one copy in the parameter's dtype).
     """
     foreach = pl.col("optimizer_implementation") == "foreach"
-    copies = pl.when(pl.col("step_copies").is_not_null()).then("step_copies").otherwise(
-        foreach.cast(pl.Float64)
+    copies = (
+        pl.when(pl.col("step_copies").is_not_null())
+        .then("step_copies")
+        .otherwise(foreach.cast(pl.Float64))
     )
-    each = pl.when("optimizer_in_backward").then(
-        pl.min_horizontal("largest_tensor_parameters", "updated_parameters")
-    ).otherwise(pl.col("updated_parameters"))
+    each = (
+        pl.when("optimizer_in_backward")
+        .then(pl.min_horizontal("largest_tensor_parameters", "updated_parameters"))
+        .otherwise(pl.col("updated_parameters"))
+    )
     return copies * each * pl.col("trained_element_bytes")

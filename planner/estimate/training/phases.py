@@ -42,19 +42,52 @@ def phases() -> tuple[Phase, ...]:
     root, layer = pl.col("gathered_root_bytes"), pl.col("gathered_layer_bytes")
     early, kept = pl.col("early_gradients_bytes"), pl.col("gradients_kept")
     return (
-        Phase("loss forward", root, early + liger_head(), _zero(), at_head(), logits.forward_bytes()),
-        Phase("loss backward", root, early + liger_head(), _zero(), after_head(),
-              logits.backward_bytes()),
-        Phase("head backward", root, with_head(), _zero(), after_head(),
-              logits.head_backward_bytes()),
-        Phase("last layer backward", root + layer, with_head() + pl.col("unsharded_gradients_bytes"),
-              _zero(), last_layer(), held_logits()),
-        Phase("first layer backward", root + layer, first_layer_gradients(), _zero(),
-              first_layer(), held_logits()),
-        Phase("embedding backward", root, embedding_gradients(), _zero(),
-              pl.col("rotary_bytes") + pl.col("position_bytes"), held_logits()),
-        Phase("optimizer step", _zero(), kept, pl.col("step_bytes"),
-              pl.col("rotary_bytes") * 0.0, _zero()),
+        Phase(
+            "loss forward", root, early + liger_head(), _zero(), at_head(), logits.forward_bytes()
+        ),
+        Phase(
+            "loss backward",
+            root,
+            early + liger_head(),
+            _zero(),
+            after_head(),
+            logits.backward_bytes(),
+        ),
+        Phase(
+            "head backward", root, with_head(), _zero(), after_head(), logits.head_backward_bytes()
+        ),
+        Phase(
+            "last layer backward",
+            root + layer,
+            with_head() + pl.col("unsharded_gradients_bytes"),
+            _zero(),
+            last_layer(),
+            held_logits(),
+        ),
+        Phase(
+            "first layer backward",
+            root + layer,
+            first_layer_gradients(),
+            _zero(),
+            first_layer(),
+            held_logits(),
+        ),
+        Phase(
+            "embedding backward",
+            root,
+            embedding_gradients(),
+            _zero(),
+            pl.col("rotary_bytes") + pl.col("position_bytes"),
+            held_logits(),
+        ),
+        Phase(
+            "optimizer step",
+            _zero(),
+            kept,
+            pl.col("step_bytes"),
+            pl.col("rotary_bytes") * 0.0,
+            _zero(),
+        ),
     )
 
 
@@ -77,13 +110,15 @@ def stage_share() -> pl.Expr:
 def saved() -> pl.Expr:
     """Activations kept by the layers of the last stage for one micro-batch."""
     kept = pl.col("layers_saved_bytes") * stage_share() - pl.col("first_layer_missing_bytes")
-    return kept + pl.col("rotary_bytes") + pl.col("position_bytes") + pl.col("cast_cache_bytes") * 0
+    return kept + pl.col("rotary_bytes") + pl.col("position_bytes")
 
 
 def at_head() -> pl.Expr:
     """Layers, final norm and the head's input."""
     frozen = pl.when("is_full").then(0.0).otherwise(pl.col("head_input_bytes"))
-    return saved() + pl.col("final_norm_bytes") + frozen + pl.col("cast_cache_bytes") + last_stream()
+    return (
+        saved() + pl.col("final_norm_bytes") + frozen + pl.col("cast_cache_bytes") + last_stream()
+    )
 
 
 def last_stream() -> pl.Expr:
@@ -93,15 +128,26 @@ def last_stream() -> pl.Expr:
 
 def after_head() -> pl.Expr:
     """After the forward pass the head's input goes unless the head trains."""
-    return saved() + pl.col("final_norm_bytes") + last_stream()
+    return saved() + pl.col("final_norm_bytes") + last_stream() + kept_casts(with_head=True)
+
+
+def kept_casts(*, with_head: bool) -> pl.Expr:
+    """Autocast's 16-bit weights that wait for their backward pass: without checkpointing all."""
+    head = pl.col("cast_head_bytes")
+    recomputed = pl.col("gradient_checkpointing") == "full"
+    if with_head:
+        return pl.when(recomputed).then(head).otherwise(pl.col("cast_cache_bytes"))
+    return pl.when(recomputed).then(0.0).otherwise(pl.col("cast_cache_bytes") - head)
 
 
 def last_layer() -> pl.Expr:
     """The final norm's backward pass, or that of the last layer: whichever needs more."""
     first_stage = pl.col("layers_saved_bytes") * stage_share() * in_flight()
     base = first_stage - pl.col("first_layer_missing_bytes") + pl.col("rotary_bytes")
-    return base + pl.col("position_bytes") + pl.max_horizontal(
-        "final_norm_backward_bytes", "layer_backward_bytes"
+    return (
+        base
+        + pl.col("position_bytes")
+        + pl.max_horizontal("final_norm_backward_bytes", "layer_backward_bytes")
     )
 
 
@@ -109,8 +155,10 @@ def first_layer() -> pl.Expr:
     """Backward pass of the first layer: only its own activations are left (of each micro-batch)."""
     first_stage = pl.col("layers_saved_bytes") * stage_share()
     others = first_stage * (in_flight() - 1)
-    whole = pl.when(pl.col("gradient_checkpointing") == "none").then("layer_saved_bytes").otherwise(
-        "stream_bytes"
+    whole = (
+        pl.when(pl.col("gradient_checkpointing") == "none")
+        .then("layer_saved_bytes")
+        .otherwise("stream_bytes")
     )
     own = whole + pl.col("layer_backward_bytes") - pl.col("first_layer_missing_bytes")
     return others + own + pl.col("rotary_bytes") + pl.col("position_bytes")
@@ -149,9 +197,9 @@ def embedding_gradients() -> pl.Expr:
 def held_logits() -> pl.Expr:
     """Logits that outlive the loss because the trainer keeps the model's output."""
     held = pl.col("holds_logits") & logits.keeps_all_logits()
-    return pl.when(held).then(
-        logits.logits_element_bytes() * pl.col("logit_elements")
-    ).otherwise(0.0)
+    return (
+        pl.when(held).then(logits.logits_element_bytes() * pl.col("logit_elements")).otherwise(0.0)
+    )
 
 
 def gradient_columns() -> list[pl.Expr]:

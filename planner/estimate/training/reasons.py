@@ -36,8 +36,10 @@ def _unsupported() -> pl.Expr:
 
 def _impossible() -> pl.Expr:
     ranks = (
-        pl.col("tensor_parallel_size") * pl.col("pipeline_parallel_size")
-        * pl.col("data_parallel_size") * pl.col("context_parallel_size")
+        pl.col("tensor_parallel_size")
+        * pl.col("pipeline_parallel_size")
+        * pl.col("data_parallel_size")
+        * pl.col("context_parallel_size")
     )
     return (
         pl.when(pl.col("pipeline_parallel_size") > pl.col("num_hidden_layers"))
@@ -56,8 +58,10 @@ def _impossible() -> pl.Expr:
 
 def _note() -> pl.Expr:
     unmeasured = (
-        (pl.col("tensor_parallel_size") > 1) | (pl.col("pipeline_parallel_size") > 1)
-        | pl.col("sharding").is_in(["zero1", "zero2", "zero3"]) | (pl.col("method") == "dora")
+        (pl.col("tensor_parallel_size") > 1)
+        | (pl.col("pipeline_parallel_size") > 1)
+        | pl.col("sharding").is_in(["zero1", "zero2", "zero3"])
+        | (pl.col("method") == "dora")
     )
     return (
         pl.when(unmeasured)

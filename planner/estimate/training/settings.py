@@ -65,6 +65,7 @@ FIXED_DEFAULTS: Final[dict[str, object]] = {
     "nodes": 1,
     "sharding": "none",
     "optimizer_in_backward": False,
+    "padding": False,
     "sequence_tokens": 2048,
     "memory_headroom": 0.0,
 }
@@ -87,6 +88,7 @@ INPUT_TYPES: Final[dict[str, type[pl.DataType]]] = {
     "loss_kernel": pl.String,
     "torch_compile": pl.Boolean,
     "packing": pl.Boolean,
+    "padding": pl.Boolean,
     "lora_rank": pl.Int64,
     "lora_targets": pl.String,
     "lora_dropout": pl.Float64,
@@ -144,9 +146,7 @@ def resolve_settings(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     return (
         filled.join(preset, on="framework", how="left")
         .join(tables.models.select("model", model_dtype="dtype"), on="model", how="left")
-        .with_columns(
-            [pl.coalesce(name, f"preset_{name}").alias(name) for name in PRESET_DEFAULTS]
-        )
+        .with_columns([pl.coalesce(name, f"preset_{name}").alias(name) for name in PRESET_DEFAULTS])
         .with_columns(
             is_full=trains,
             is_adapted=~trains,

@@ -19,18 +19,20 @@ FP32: Final = 4.0
 def shard_counts() -> list[pl.Expr]:
     """Ranks that share weights, gradients and optimizer states: `weight_shards`, ..."""
     ranks = (pl.col("data_parallel_size") * pl.col("context_parallel_size")).cast(pl.Float64)
-    in_node = pl.when(pl.col("sharding") == "hsdp").then(
-        ranks / pl.col("nodes").clip(1)
-    ).otherwise(ranks)
+    in_node = (
+        pl.when(pl.col("sharding") == "hsdp").then(ranks / pl.col("nodes").clip(1)).otherwise(ranks)
+    )
     one = pl.lit(1.0)
     return [
         pl.when("is_sharded").then(in_node).otherwise(one).alias("weight_shards"),
-        pl.when(pl.col("sharding").is_in(SHARDS_GRADIENTS)).then(in_node).otherwise(one).alias(
-            "gradient_shards"
-        ),
-        pl.when(pl.col("sharding").is_in(SHARDS_OPTIMIZER)).then(in_node).otherwise(one).alias(
-            "optimizer_shards"
-        ),
+        pl.when(pl.col("sharding").is_in(SHARDS_GRADIENTS))
+        .then(in_node)
+        .otherwise(one)
+        .alias("gradient_shards"),
+        pl.when(pl.col("sharding").is_in(SHARDS_OPTIMIZER))
+        .then(in_node)
+        .otherwise(one)
+        .alias("optimizer_shards"),
     ]
 
 
@@ -49,7 +51,9 @@ def gathered_layer() -> pl.Expr:
     plain = pl.col("largest_layer_parameters") / pl.col("tensor_parallel_size")
     dense = plain * pl.col("compute_element_bytes")
     quantised = pl.col("layer_stored_bytes")
-    layer = pl.min_horizontal(dense, quantised * (pl.col("compute_element_bytes") / pl.col("weight_element_bytes")))
+    layer = pl.min_horizontal(
+        dense, quantised * (pl.col("compute_element_bytes") / pl.col("weight_element_bytes"))
+    )
     layer = pl.when(pl.col("method") == "qlora").then(quantised).otherwise(layer)
     held = layer * (1.0 + pl.col("prefetched_layers"))
     return pl.when(pl.col("weight_shards") > 1).then(held).otherwise(0.0)

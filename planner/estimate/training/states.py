@@ -27,8 +27,15 @@ def with_states(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     keys = ["model", "weight_format", *LAYOUT]
     ranks = weights_by_rank(tables, cells.select(keys).unique()).drop("vocab_padding", strict=False)
     sizes = tables.models.select(
-        "model", "hidden_size", "vocab_size", "tied_embeddings", "logit_softcap", "parameters",
-        "num_hidden_layers", "embedding_parameters", "lm_head_parameters",
+        "model",
+        "hidden_size",
+        "vocab_size",
+        "tied_embeddings",
+        "logit_softcap",
+        "parameters",
+        "num_hidden_layers",
+        "embedding_parameters",
+        "lm_head_parameters",
     )
     return (
         cells.join(ranks, on=keys, how="left", nulls_equal=True)
@@ -54,9 +61,10 @@ def _rank_parameters() -> list[pl.Expr]:
         (head / tp).alias("head_parameters"),
         (pl.col("embedding_parameters") / tp).alias("embedding_on_rank"),
         (pl.col("vocab_size") / tp).alias("rank_vocabulary"),
-        pl.when("is_full").then(0.0).otherwise(counted + magnitudes.fill_null(0.0)).alias(
-            "adapter_count"
-        ),
+        pl.when("is_full")
+        .then(0.0)
+        .otherwise(counted + magnitudes.fill_null(0.0))
+        .alias("adapter_count"),
         cut.alias("model_shards"),
     ]
 
@@ -84,9 +92,10 @@ def _trained() -> list[pl.Expr]:
     adapter_layer = adapter / (pl.col("num_hidden_layers") / pl.col("pipeline_parallel_size"))
     return [
         pl.when("is_full").then(on_rank).otherwise(adapter).alias("trained_parameters"),
-        pl.when("is_full").then("weight_element_bytes").otherwise("adapter_element_bytes").alias(
-            "trained_element_bytes"
-        ),
+        pl.when("is_full")
+        .then("weight_element_bytes")
+        .otherwise("adapter_element_bytes")
+        .alias("trained_element_bytes"),
         pl.when("is_full").then(full_layer).otherwise(adapter_layer).alias("largest_layer_trained"),
         pl.max_horizontal(
             "head_parameters", pl.when("is_full").then(full_layer).otherwise(adapter_layer)

@@ -122,6 +122,25 @@ def sparse_steps(config: Config) -> list[str]:
     ]
 
 
+COMPOSED_ACTIVATIONS = frozenset({"gelu_new", "gelu_fast", "gelu_accurate", "quick_gelu"})
+ZERO_CENTRED_NORMS = ("gemma", "recurrent_gemma", "t5gemma", "qwen3_next", "qwen3_5")
+"""Model types (or their beginnings) whose norm multiplies by 1 + weight in fp32."""
+
+
+def training_traits(config: Config) -> dict[str, bool]:
+    """What changes the tensors that training saves, beside the shapes."""
+    activation = config.get("hidden_act") or config.get("activation_function") or ""
+    names = ("resid_pdrop", "hidden_dropout", "residual_dropout", "resid_dropout")
+    residual = any(config.get(name) for name in names)
+    attention = any(config.get(name) for name in ("attn_pdrop", "attention_dropout"))
+    return {
+        "norm_weight_fp32": config.model_type.startswith(ZERO_CENTRED_NORMS),
+        "composed_activation": activation in COMPOSED_ACTIVATIONS,
+        "residual_dropout": residual,
+        "attention_dropout": attention,
+    }
+
+
 PRE_NORM = ("input_layernorm", "post_attention_layernorm")
 SANDWICH = (
     "input_layernorm",
@@ -160,6 +179,7 @@ class Family:
     inner: str = ""
     embed: str = "embed_tokens"
     embed_width: Size = "hidden_size"
+    embed_rows: Size = "vocab_size"
     stack: str = "layers"
     last_norm: str = "norm"
     head: str = "lm_head"
@@ -183,6 +203,7 @@ class Family:
             mlp="none",
             layer_norm=kind != "rms",
             parallel_residual=flag(config, self.parallel),
+            **training_traits(config),
         )
         if isinstance(self.attention, Mapping):
             if plan.mixer != "none":
