@@ -164,6 +164,10 @@ def fused_qkv(
     return block
 
 
+def _v_dim(config: Config) -> int:
+    return int(config.get("v_head_dim") or config.hidden_size // heads(config))
+
+
 def mla(
     *,
     scope: str = "self_attn",
@@ -180,7 +184,7 @@ def mla(
     def block(config: Config, plan: Plan, sheet: Sheet) -> None:
         s = sheet.at(scope, "attention")
         h, q, b = config.hidden_size, heads(config), flag(config, bias)
-        nope, rope, v = config.qk_nope_head_dim, config.qk_rope_head_dim, config.v_head_dim
+        nope, rope, v = config.qk_nope_head_dim, config.qk_rope_head_dim, _v_dim(config)
         rank, q_rank = config.kv_lora_rank, config.get("q_lora_rank")
         wide = qk_head_dim or nope + rope
         if q_rank is None:

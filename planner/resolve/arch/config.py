@@ -119,7 +119,8 @@ class Config(Mapping[str, Any]):
             return value
         if isinstance(value, bool | str) and isinstance(default, int):
             raise self._wrong(key, value, "a whole number")
-        if isinstance(value, int) and not isinstance(value, bool) and value < 0:
+        sized = key.endswith(_INTEGER_ENDINGS)
+        if sized and isinstance(value, int) and not isinstance(value, bool) and value < 0:
             raise self._wrong(key, value, "a whole number of at least 0")
         return value
 
@@ -171,6 +172,14 @@ class Config(Mapping[str, Any]):
     def given(self, name: str) -> bool:
         """Whether the file itself says it."""
         return self._aliases.get(name, name) in self._given
+
+    def overlaid(self, other: Config) -> Config:
+        """This config with the fields that another one's file gives."""
+        for field in other._given:
+            value = other._values[field]
+            if field in self._fields or not isinstance(value, Mapping):
+                self._set(field, self._aliases.get(field, field), value)
+        return self
 
     def has_sub(self, key: str) -> bool:
         """Whether a nested config of that name is there or filled in by the class."""

@@ -41,7 +41,7 @@ def write_decoder(
     plan = plans[0] if plans else Plan()
     width = size(config, family.embed_width)
     if family.embed:
-        outside.embedding(family.embed, config.vocab_size, width)
+        outside.embedding(family.embed, size(config, family.embed_rows), width)
     if family.extra is not None:
         family.extra(config, plan, outside)
     if family.last_norm:

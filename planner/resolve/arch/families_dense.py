@@ -31,6 +31,22 @@ def _gemma3_types(config: Config) -> list[str]:
     return layer_types(config, every(int(config.get("sliding_window_pattern", 6))))
 
 
+GLM4_NORMS = (*PRE_NORM, "post_self_attn_layernorm", "post_mlp_layernorm")
+
+
+def _cross_gates(_: Config, __: Plan, s: Sheet) -> None:
+    """The learned gates round a cross-attention layer, which caches image tokens only."""
+    outer = s.outer()
+    outer.param("cross_attn_attn_gate", 1, role="attention")
+    outer.param("cross_attn_mlp_gate", 1, role="attention")
+    s.layer["kv_elements_per_token"] = 0
+
+
+def _mllama_plan(config: Config) -> list[Plan]:
+    crossing = set(config.get("cross_attention_layers", [3, 8, 13, 18, 23, 28, 33, 38]))
+    return [Plan("cross" if i in crossing else "full") for i in range(depth(config))]
+
+
 QWEN_WINDOWS = windowed(types=_qwen_types, window=_qwen_window)
 
 def _by_rope(config: Config) -> list[str]:
@@ -112,10 +128,10 @@ FAMILIES = (
         plan=windowed(types=lambda config: layer_types(config, lambda _: "sliding_attention")),
     ),
     Family(
-        types=("qwen2",), attention=gqa(bias=True, out_bias=False), mlp=gated(), plan=QWEN_WINDOWS
+        types=("qwen2", "qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text"), attention=gqa(bias=True, out_bias=False), mlp=gated(), plan=QWEN_WINDOWS
     ),
     Family(
-        types=("qwen3",),
+        types=("qwen3", "qwen3_vl_text"),
         attention=gqa(bias="attention_bias", qk_norm="head"),
         mlp=gated(),
         plan=QWEN_WINDOWS,
@@ -230,7 +246,24 @@ FAMILIES = (
         types=("glm4",),
         attention=gqa(bias="attention_bias", out_bias=False),
         mlp=fused_gated(),
-        norms=(*PRE_NORM, "post_self_attn_layernorm", "post_mlp_layernorm"),
+        norms=GLM4_NORMS,
+    ),
+    Family(
+        types=("glm4v_text",),
+        attention=gqa(bias=True, out_bias=False),
+        mlp=fused_gated(),
+        norms=GLM4_NORMS,
+    ),
+    Family(types=("glm_ocr_text",), attention=gqa(), mlp=fused_gated(), norms=GLM4_NORMS),
+    Family(
+        types=("mllama_text_model",),
+        attention={
+            "full": gqa(),
+            "cross": gqa(scope="cross_attn", qk_norm="head", extra=_cross_gates),
+        },
+        mlp=gated(),
+        plan=_mllama_plan,
+        embed_rows=lambda config: int(config.vocab_size) + 8,
     ),
     Family(types=("ernie4_5",), attention=gqa(bias="use_bias"), mlp=gated(bias="use_bias")),
     Family(

@@ -344,7 +344,7 @@ FAMILIES = (
         },
         mlp={
             "dense": gated(scope="feed_forward", names=("w1", "w3", "w2")),
-            "moe": moe(scope="feed_forward", router_linear=True),
+            "moe": moe(scope="feed_forward"),
         },
         plan=windowed(
             after_dense("num_dense_layers"), types=_lfm_types, mixers={"conv": "conv"}

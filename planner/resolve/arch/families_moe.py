@@ -94,7 +94,7 @@ def _jetmoe_mlp(config: Config, plan: Plan, sheet: Sheet) -> None:
 
 
 def _dbrx_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
-    kv = int(config.sub("attn_config").kv_n_heads)
+    kv = int(config.get("attn_config", {}).get("kv_n_heads", 1))
     fused_qkv(
         scope="norm_attn_norm.attn", qkv="Wqkv", out="out_proj", bias=False, kv=lambda _: kv
     )(config, plan, sheet)
@@ -102,8 +102,9 @@ def _dbrx_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
 
 def _dbrx_ffn(config: Config, plan: Plan, sheet: Sheet) -> None:
     """Experts kept as tall two-dimensional weights, every expert's rows below one another."""
-    ffn = config.sub("ffn_config")
-    e, h, width = int(ffn.moe_num_experts), int(config.d_model), int(ffn.ffn_hidden_size)
+    ffn = config.get("ffn_config", {})
+    e, width = int(ffn.get("moe_num_experts", 4)), int(ffn.get("ffn_hidden_size", 3584))
+    h = int(config.d_model)
     s = sheet.at("ffn", "mlp")
     s.linear("router.layer", h, e, role="router", split="replicated")
     for name in ("w1", "v1", "w2"):
@@ -114,7 +115,7 @@ def _dbrx_ffn(config: Config, plan: Plan, sheet: Sheet) -> None:
     sheet.layer.update(
         mlp="moe",
         num_experts=e,
-        num_experts_per_tok=int(ffn.moe_top_k),
+        num_experts_per_tok=int(ffn.get("moe_top_k", 1)),
         moe_intermediate_size=width,
     )
 
@@ -133,7 +134,7 @@ FAMILIES = (
         plan=same_window(all_moe),
     ),
     Family(
-        types=("qwen3_moe",),
+        types=("qwen3_moe", "qwen3_vl_moe_text", "qwen3_omni_moe_text"),
         attention=gqa(bias="attention_bias", qk_norm="head"),
         mlp={"dense": gated(), "moe": moe()},
         plan=windowed(
@@ -201,6 +202,12 @@ FAMILIES = (
         attention=gqa(
             bias="attention_bias", out_bias=False, qk_norm="head", norm_if="use_qk_norm"
         ),
+        mlp={"dense": gated(), "moe": moe(shared=shared_total)},
+        plan=by_layer(after_dense()),
+    ),
+    Family(
+        types=("glm4v_moe_text",),
+        attention=gqa(bias="attention_bias", out_bias=False),
         mlp={"dense": gated(), "moe": moe(shared=shared_total)},
         plan=by_layer(after_dense()),
     ),

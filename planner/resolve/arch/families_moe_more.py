@@ -107,6 +107,40 @@ def _m3_index(config: Config, plan: Plan, s: Sheet) -> None:
         s.layer["indexer_elements_per_token"] = d
 
 
+def _step_plan(config: Config) -> list[Plan]:
+    n = depth(config)
+    listed = config.get("mlp_layer_types")
+    if listed is None:
+        spelled = config.get("moe_layers_enum")
+        items = spelled.split(",") if isinstance(spelled, str) else spelled
+        sparse = set(range(3, n)) if items is None else {int(i) for i in items if str(i).strip()}
+        listed = ["sparse" if i in sparse else "dense" for i in range(n)]
+    own = config.get("attention_other_setting", {})
+    local = config.get("num_sliding_attention_heads")
+    local = int(local if local is not None else own.get("num_attention_heads", heads(config)))
+    plans = windowed(lambda _: ["moe" if kind == "sparse" else "dense" for kind in listed[:n]])
+    types = layer_types(config)
+    return [
+        plan._replace(tag=local if kind == "sliding_attention" else heads(config))
+        for plan, kind in zip(plans(config), types, strict=True)
+    ]
+
+
+def _step_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
+    """Step's attention: sliding layers with a head count of their own, a gate per head."""
+    s = sheet.at("self_attn", "attention")
+    h, q, g, d = config.hidden_size, plan.tag, kv_heads(config), head_dim(config)
+    b = bool(config.get("attention_bias"))
+    s.linear("q_proj", h, q * d, bias=b)
+    s.linear("k_proj", h, g * d, bias=b, split="kv")
+    s.linear("v_proj", h, g * d, bias=b, split="kv")
+    s.linear("o_proj", q * d, h, bias=b, split="row")
+    s.norm("q_norm", d)
+    s.norm("k_norm", d)
+    s.linear("g_proj", h, q)
+    note_attention(sheet, plan, q=q, kv=g, dim=d, qk_norm=True, attention_bias=b)
+
+
 FAMILIES = (
     Family(
         types=("exaone_moe",),
@@ -174,5 +208,14 @@ FAMILIES = (
             ),
         },
         plan=_llama4_plan,
+    ),
+    Family(
+        types=("step3p5",),
+        attention=_step_attention,
+        mlp={
+            "dense": gated(bias="mlp_bias"),
+            "moe": moe(shared="share_expert_dim", shared_bias="mlp_bias"),
+        },
+        plan=_step_plan,
     ),
 )

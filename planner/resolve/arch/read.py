@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 
 from planner.errors import did_you_mean
@@ -15,17 +14,18 @@ from planner.resolve.arch import (
     families_mla,
     families_moe,
     families_moe_more,
+    multimodal,
 )
 from planner.resolve.arch.config import (
     Config,
     ConfigProblem,
     UnknownModelType,
-    class_table,
     top_config,
 )
 from planner.resolve.arch.decoder import write_decoder
 from planner.resolve.arch.family import Family
-from planner.resolve.arch.sheet import flag
+from planner.resolve.arch.multimodal import Composite
+from planner.resolve.arch.sheet import Sheet, flag, tensors_of
 from planner.resolve.facts import ModelFacts
 
 TYPE_ALIASES = {"kimi_k2": "deepseek_v3"}
@@ -46,9 +46,16 @@ def families() -> dict[str, Family]:
     return {name: family for m in modules for family in m.FAMILIES for name in family.types}
 
 
+@cache
+def composites() -> dict[str, Composite]:
+    """Multimodal family by model type."""
+    return {name: item for item in multimodal.COMPOSITES for name in item.types}
+
+
+@cache
 def known_model_types() -> tuple[str, ...]:
     """Every `model_type` that can be read without the derive extra."""
-    return tuple(sorted({*families(), *TYPE_ALIASES}))
+    return tuple(sorted({*families(), *composites(), *TYPE_ALIASES}))
 
 
 def read_config(
@@ -113,26 +120,72 @@ def _read(
     if kind == "mistral" and "layer_types" in data:
         kind = "ministral"
     config = top_config(data, kind)
-    family = families()[kind]
-    if config.get("add_cross_attention"):
-        raise config.problem("add_cross_attention: a decoder with cross-attention is not covered")
-    tied = bool(config.get("tie_word_embeddings", False))
-    decoder = write_decoder(family, config, root=family.root, tied=tied, head=family.head)
-    architectures = data.get("architectures")
-    first = architectures[0] if isinstance(architectures, Sequence) and architectures else ""
-    context = config.first("max_position_embeddings", "max_seq_len", "seq_length")
+    composite = composites().get(kind)
+    if composite is None:
+        text, beside = config, []
+        family = families()[kind]
+        root, head = family.root, family.head
+        tied = bool(config.get("tie_word_embeddings", False))
+    else:
+        text = text_config(config, composite)
+        family = text_family(text)
+        root, head = composite.text_root, composite.head
+        flags = {
+            "top": bool(config.get("tie_word_embeddings", False)),
+            "text": bool(text.get("tie_word_embeddings", False)),
+        }
+        tied = any(flags.values()) if composite.tie == "either" else flags[composite.tie]
+        sheet = Sheet(composite.prefix, role="multimodal", norms="layer", whole=True)
+        composite.parts(config, text, sheet)
+        beside = tensors_of([((), sheet.entries)])
+    if text.get("add_cross_attention"):
+        raise text.problem("add_cross_attention: a decoder with cross-attention is not covered")
+    decoder = write_decoder(family, text, root=root, tied=tied, head=head)
     return ModelFacts(
         model=model,
         model_type=str(data["model_type"]),
-        architecture=str(first),
-        hidden_size=int(config.hidden_size),
-        vocab_size=int(config.vocab_size),
+        architecture=first_architecture(data),
+        hidden_size=int(text.hidden_size),
+        vocab_size=int(text.vocab_size),
         tied_embeddings=tied,
-        dtype=str(data.get("dtype") or data.get("torch_dtype") or ""),
-        max_position_embeddings=context,
-        tensors=tuple(decoder.tensors),
+        dtype=dtype_of(data, text),
+        max_position_embeddings=text.first(
+            "max_position_embeddings", "max_seq_len", "seq_length", "n_positions"
+        ),
+        tensors=(*decoder.tensors, *beside),
         layers=tuple(decoder.layers),
         source=source,
-        logit_softcap=flag(config, family.logit_softcap),
+        logit_softcap=flag(text, family.logit_softcap),
         assumptions=tuple(config.assumptions),
     )
+
+
+def text_config(config: Config, composite: Composite) -> Config:
+    """The text model's config of a multimodal one; a flat file's own fields where it is flat."""
+    if composite.flat and not config.given(composite.text):
+        own = config.sub(composite.text)
+        return own.overlaid(config)
+    return config.sub(composite.text)
+
+
+def text_family(text: Config) -> Family:
+    """The family of a text model inside a multimodal one."""
+    family = families().get(text.model_type)
+    if family is None:
+        raise UnknownModelType(
+            f"unknown model_type '{text.model_type}' of the text model; --derive makes the facts"
+            " from the real class (needs planner[derive])"
+        )
+    return family
+
+
+def first_architecture(data: Mapping[str, object]) -> str:
+    """The class named in the config, or an empty string."""
+    names = data.get("architectures")
+    return str(names[0]) if isinstance(names, list) and names else ""
+
+
+def dtype_of(data: Mapping[str, object], text: Config) -> str:
+    """The stored dtype, from the top or the text config, by either spelling."""
+    found = data.get("dtype") or data.get("torch_dtype") or text.first("dtype", "torch_dtype")
+    return str(found or "").removeprefix("torch.")

@@ -77,6 +77,31 @@ class Sheet:
             layer=self.layer,
         )
 
+    def outer(self) -> Sheet:
+        """A sheet for the module that holds this one."""
+        above = Sheet(
+            self.prefix.rstrip(".").rpartition(".")[0] + ".",
+            role=self.role,
+            norms=self.norms,
+            copies=self.copies,
+            whole=self.whole,
+            entries=self.entries,
+            layer=self.layer,
+        )
+        return above
+
+    def booked(self, role: Role) -> Sheet:
+        """This sheet, booking everything under another role."""
+        return Sheet(
+            self.prefix,
+            role=role,
+            norms=self.norms,
+            copies=self.copies,
+            whole=True,
+            entries=self.entries,
+            layer=self.layer,
+        )
+
     def _add(
         self,
         name: str,
