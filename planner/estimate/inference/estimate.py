@@ -42,7 +42,6 @@ _KEPT: Final = (
     "staging",
     "allocator_reserve",
 )
-_HALF: Final = 0.5
 
 
 def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
@@ -50,9 +49,9 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
 
     Keeps the input columns and adds, as Float64 bytes: `<item>_low_bytes`, `<item>_bytes`,
     `<item>_high_bytes` for the items of the ledger at the binding phase; `total_...`;
-    `budget_bytes`; `kv_pool_...`, `kv_cache_tokens_capacity`, `max_concurrent_sequences`, `max_context_tokens`,
-    `kv_bytes_per_token`; `allocated_...` (what the torch allocator peaks at) and `device_...` (what
-    nvidia-smi shows, with the pool filled). Text: `peak_phase`, `unsupported_reason`,
+    `budget_bytes`; `kv_pool_...`, `kv_cache_tokens_capacity`, `max_concurrent_sequences`,
+    `max_context_tokens`, `kv_bytes_per_token`; `allocated_...` (peak of the torch allocator)
+    and `device_...` (what nvidia-smi shows, with the pool filled). Text: `peak_phase`, `unsupported_reason`,
     `impossible_reason`, `note`.
     """
     facts = prepare(cells, tables).with_columns(*pools.cache_rates(), *pools.layer_groups())
@@ -172,7 +171,7 @@ def _items() -> list[pl.Expr]:
 def _weights(bound: Bound) -> pl.Expr:
     """Weights of the rank as the engine holds them, without what is offloaded to the CPU."""
     resident = (
-        pl.col("weights_bytes") * constant("weights_share", bound)
+        pl.col("rank_weights_bytes") * constant("weights_share", bound)
         + constant("weights_extra_bytes", bound)
         + pl.col("allocation_slack_bytes")
         + working.rope_cache_bytes()

@@ -18,7 +18,7 @@ def unsupported_reason() -> pl.Expr:
             pl.format("no profile for the engine {}", pl.col("engine").fill_null("(none)")),
         ),
         (
-            pl.col("weights_bytes").is_null(),
+            pl.col("rank_weights_bytes").is_null(),
             pl.format(
                 "the weight format {} is not known", pl.col("weight_format").fill_null("(none)")
             ),

@@ -74,7 +74,9 @@ def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     )
     return (
         with_profile.join(
-            weights_by_rank(tables, with_profile.select(_WEIGHT_KEYS).unique()),
+            weights_by_rank(tables, with_profile.select(_WEIGHT_KEYS).unique()).rename(
+                {"weights_bytes": "rank_weights_bytes"}
+            ),
             on=list(_WEIGHT_KEYS),
             how="left",
         )

@@ -10,9 +10,9 @@ TERMS: Final[tuple[Term, ...]] = (
     Term(
         "weights",
         "weights",
-        "{weights_bytes} of the rank's tensors in {weight_format}, with the engine's rotary table"
-        " and copies, less {cpu_offload_gib} GiB kept on the CPU",
-        ("weights_bytes", "weight_format", "cpu_offload_gib"),
+        "{rank_weights_bytes} of the rank's tensors in {weight_format}, with the engine's rotary"
+        " table and copies, less {cpu_offload_gib} GiB kept on the CPU",
+        ("rank_weights_bytes", "weight_format", "cpu_offload_gib"),
         "tensors of the model by storage format; engine profile",
     ),
     Term(

@@ -1,0 +1,1 @@
+"""Measured runs against estimates: read, estimate, score."""

@@ -1,0 +1,36 @@
+"""The weight format a measured run names, as the catalog and the checkpoint know it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from planner.estimate.weights import CHECKPOINT
+
+_PLAIN: Final = ("bf16", "fp16", "fp32")
+_USUAL_GROUP: Final = "-g128"
+
+
+def measured_format(
+    name: str,
+    own: Sequence[str],
+    bits: Mapping[str, float],
+    resolve: Callable[[str], str | None],
+) -> str:
+    """The format id to estimate a run with.
+
+    A run in the bits its checkpoint is stored in uses the checkpoint's own layout, which knows
+    which modules stay in 16 bits. Group formats whose group was not printed take 128.
+
+    Args:
+        name: what the run says.
+        own: formats of the pre-quantised checkpoint, the most common first; empty for others.
+        bits: payload bits by format id.
+        resolve: a name to a format id, None where unknown.
+    """
+    known = resolve(name) or resolve(f"{name}{_USUAL_GROUP}") or resolve(name.removeprefix("gguf-"))
+    if name in _PLAIN or not own:
+        return known or name
+    if known is None or bits.get(own[0]) == bits.get(known):
+        return CHECKPOINT
+    return known

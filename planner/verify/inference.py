@@ -1,0 +1,234 @@
+"""Measured inference runs as cells, and their components against the estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import polars as pl
+
+from planner.catalog.load import Catalog, load_catalog
+from planner.catalog.names import NameProblem
+from planner.estimate.inference import estimate_inference
+from planner.estimate.ledger import item_column, sum_items
+from planner.resolve.tables import Tables
+from planner.units import BYTES_PER_GIB
+from planner.verify.formats import measured_format
+
+_INTEGERS: Final = (
+    "gpu_count",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "block_size",
+    "input_tokens",
+    "output_tokens",
+)
+_PARTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "weights_gib": ("weights",),
+    "activation_peak_gib": ("activations", "logits"),
+    "cuda_graph_gib": ("cuda_graphs",),
+}
+_COMPONENTS: Final = (
+    "weights_gib",
+    "activation_peak_gib",
+    "non_torch_gib",
+    "cuda_graph_gib",
+    "kv_cache_gib",
+    "kv_cache_tokens",
+    "total_gib",
+)
+_TOTALS: Final = {
+    "allocated": "allocated",
+    "reserved": "reserved",
+    "process": "device",
+    "device": "device",
+}
+_MICRO_BATCH: Final = r"ubatch (\d+)"
+_FRACTION: Final = r"mem_fraction_static ([\d.]+)"
+_ON_CPU: Final = "part of the weights on CPU"
+
+
+def inference_cells(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.DataFrame:
+    """One cell a measured run: the contract's inference columns out of the file's.
+
+    What a run printed about its card (`total_gpu_memory_gib`) is an input, like the card's name;
+    what it measured is not. Notes give the micro batch of llama.cpp and SGLang's fraction. A sum
+    over the GPUs of a layer split is estimated as one GPU that holds everything.
+    """
+    whole = pl.col("scope") == "total"
+    notes = pl.col("notes").fill_null("")
+    printed = pl.col("total_gpu_memory_gib").cast(pl.Float64) * BYTES_PER_GIB
+    typed = rows.with_columns(
+        *(pl.col(name).cast(pl.Int64, strict=False) for name in _INTEGERS),
+        pl.col("gpu_memory_utilization").cast(pl.Float64),
+        pl.col("batch_size").cast(pl.Int64).alias("concurrent_sequences"),
+        (pl.col("enforce_eager") == "true").alias("enforce_eager"),
+        pl.col("max_model_len").cast(pl.Int64).alias("context_tokens"),
+        micro_batch=notes.str.extract(_MICRO_BATCH).cast(pl.Int64),
+        fraction=notes.str.extract(_FRACTION).cast(pl.Float64),
+    )
+    usable = catalog.gpus.select("gpu", "usable_low_bytes", "usable_bytes", "usable_high_bytes")
+    return (
+        typed.join(usable, on="gpu", how="left", maintain_order="left")
+        .with_columns(
+            pl.coalesce("micro_batch", "max_num_batched_tokens").alias("max_num_batched_tokens"),
+            pl.coalesce("gpu_memory_utilization", "fraction").alias("gpu_memory_utilization"),
+            pl.when(whole)
+            .then(1)
+            .otherwise(pl.col("pipeline_parallel_size").fill_null(1))
+            .alias("pipeline_parallel_size"),
+            *(
+                pl.coalesce(printed, name).alias(name)
+                for name in ("usable_low_bytes", "usable_bytes", "usable_high_bytes")
+            ),
+            method=pl.lit("inference"),
+        )
+        .with_columns(_formats(rows, tables, catalog))
+    )
+
+
+def _formats(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.Series:
+    own = own_formats(tables)
+    bits = dict(catalog.formats.select("weight_format", "bits_per_weight").iter_rows())
+
+    def resolve(name: str) -> str | None:
+        try:
+            return catalog.resolve("formats", name)
+        except NameProblem:
+            return None
+
+    pairs = rows.select("model", "weight_format").unique().iter_rows()
+    known = {
+        (model, name): measured_format(name, own.get(model, ()), bits, resolve)
+        for model, name in pairs
+    }
+    values = [known[pair] for pair in rows.select("model", "weight_format").iter_rows()]
+    return pl.Series("weight_format", values, dtype=pl.String)
+
+
+def own_formats(tables: Tables) -> dict[str, tuple[str, ...]]:
+    """Formats a pre-quantised checkpoint is stored in, by model, the most common first."""
+    size = (pl.col("numel") * pl.col("count")).sum()
+    frame = (
+        tables.tensors.filter(pl.col("checkpoint_format").is_not_null())
+        .group_by("model", "checkpoint_format")
+        .agg(size.alias("size"))
+        .sort("size", descending=True)
+        .collect()
+    )
+    found: dict[str, tuple[str, ...]] = {}
+    for model, name, _ in frame.iter_rows():
+        found[model] = (*found.get(model, ()), name)
+    return found
+
+
+def inference_estimates(
+    rows: pl.DataFrame, tables: Tables, catalog: Catalog | None = None
+) -> pl.DataFrame:
+    """Measured and estimated components, one row a run and component that the run printed.
+
+    Columns: id, component (the file's column), unit (`gib` or `tokens`), measured, low, expected,
+    high, note (why there is no estimate), and `budget_gib`, `card_gib` for totals.
+    """
+    cells = inference_cells(rows, tables, catalog or load_catalog())
+    estimated = estimate_inference(cells.lazy(), tables).with_columns(*_first_rank()).collect()
+    parts = [_component(estimated, name) for name in _COMPONENTS]
+    return pl.concat(parts).filter(pl.col("measured").is_not_null())
+
+
+def _first_rank() -> list[pl.Expr]:
+    """Pipeline rows print the first rank: its weights and its share of the cache."""
+    behind = pl.col("rank_weights_bytes") - pl.col("first_rank_weights_bytes")
+    share = pl.col("first_global_elements") / pl.col("global_elements")
+    cached = pl.when(share.is_finite()).then(share).otherwise(1.0)
+    return [
+        *((pl.col(item_column("weights", b)) - behind) for b in ("low", "expected", "high")),
+        *((pl.col(item_column("kv_cache", b)) * cached) for b in ("low", "expected", "high")),
+    ]
+
+
+def _component(estimated: pl.DataFrame, name: str) -> pl.DataFrame:
+    low, expected, high = _bounds(name)
+    tokens = name == "kv_cache_tokens"
+    scale = 1 if tokens else BYTES_PER_GIB
+    reason = pl.coalesce("unsupported_reason", "impossible_reason", _reason(name))
+    shown = reason.is_null()
+
+    def value(bound: pl.Expr) -> pl.Expr:
+        return pl.when(shown).then(bound / scale).otherwise(None)
+
+    return estimated.select(
+        "id",
+        pl.lit(name).alias("component"),
+        pl.lit("tokens" if tokens else "gib").alias("unit"),
+        pl.col(name).cast(pl.Float64).alias("measured"),
+        value(low).alias("low"),
+        value(expected).alias("expected"),
+        value(high).alias("high"),
+        reason.alias("note"),
+        (pl.col("usable_bytes") / BYTES_PER_GIB).alias("card_gib"),
+    )
+
+
+def _reason(name: str) -> pl.Expr:
+    """Why this component of a run can't be estimated, null where it can."""
+    card = pl.when(pl.col("usable_bytes").is_null() & (pl.col("is_pooled") > 0)).then(
+        pl.lit("the memory of the card is not known")
+    )
+    if name == "weights_gib":
+        partly = pl.col("notes").fill_null("").str.contains(_ON_CPU, literal=True)
+        return pl.when(partly).then(pl.lit("part of the weights is on the CPU: not printed which"))
+    if name in ("kv_cache_gib", "kv_cache_tokens"):
+        return card
+    if name == "total_gib":
+        return pl.when(pl.col("total_metric") == "device").then(card).otherwise(None)
+    return pl.lit(None, dtype=pl.String)
+
+
+def _bounds(name: str) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
+    if name in _PARTS:
+        return _sum(_PARTS[name])
+    if name == "non_torch_gib":
+        low, expected, high = _sum(("workspace", "communication"))
+        context = [c * pl.col("counts_context_inside") for c in _three("cuda_context")]
+        return low + context[0], expected + context[1], high + context[2]
+    if name == "kv_cache_gib":
+        pooled = pl.col("is_pooled") > 0
+        pool, held = _three("kv_pool"), _three("kv_cache")
+        low, expected, high = (pl.when(pooled).then(pool[i]).otherwise(held[i]) for i in range(3))
+        return low, expected, high
+    if name == "kv_cache_tokens":
+        return (
+            pl.col("kv_cache_tokens_low"),
+            pl.col("kv_cache_tokens_capacity"),
+            pl.col("kv_cache_tokens_high"),
+        )
+    return _total()
+
+
+def _total() -> tuple[pl.Expr, pl.Expr, pl.Expr]:
+    """The total a run printed, by what its tool measures."""
+    allocated, device = _three("allocated"), _three("device")
+    reserve = _three("allocator_reserve")
+    metric = pl.col("total_metric").replace_strict(_TOTALS, default=None)
+    values: list[Any] = [
+        pl.when(metric == "allocated")
+        .then(allocated[i])
+        .when(metric == "reserved")
+        .then(allocated[i] + reserve[i])
+        .when(metric == "device")
+        .then(device[i])
+        .otherwise(None)
+        for i in range(3)
+    ]
+    return values[0], values[1], values[2]
+
+
+def _three(name: str) -> list[pl.Expr]:
+    return [pl.col(f"{name}_{end}bytes") for end in ("low_", "", "high_")]
+
+
+def _sum(items: tuple[str, ...]) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
+    return sum_items(items, "low"), sum_items(items), sum_items(items, "high")
