@@ -62,7 +62,12 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def read_checkpoint(
-    folder: Path, *, model: str | None = None, include_mtp: bool = False
+    folder: Path,
+    *,
+    model: str | None = None,
+    include_mtp: bool = False,
+    assume_like: str | None = None,
+    bits_by_format: Mapping[str, float] | None = None,
 ) -> ModelFacts:
     """Facts of a checkpoint folder: its config.json, and its safetensors headers if it has any.
 
@@ -70,28 +75,40 @@ def read_checkpoint(
         InputProblems: no config.json, or one that can't be read; broken or missing weight files.
         ConfigProblem, UnknownModelType: the config can't be read as a model.
     """
-    from planner.resolve.arch import read_config
+    from planner.resolve.records import facts_of_record
 
-    config = load_json(folder / CONFIG_FILE)
-    quant_path = folder / QUANT_FILE
-    facts = read_config(
-        config,
-        model=model or folder.resolve().name,
-        source=f"{folder / CONFIG_FILE}",
+    return facts_of_record(
+        checkpoint_record(folder, model=model),
+        source=str(folder / CONFIG_FILE),
         include_mtp=include_mtp,
-        hf_quant_config=load_json(quant_path) if quant_path.is_file() else None,
+        assume_like=assume_like,
+        bits_by_format=bits_by_format,
     )
+
+
+def checkpoint_record(folder: Path, *, model: str | None = None) -> dict[str, Any]:
+    """The model record of a checkpoint folder: config and what its headers say is stored.
+
+    Raises:
+        InputProblems: as `read_checkpoint`.
+    """
+    from planner.resolve.records import pinned_tensors
+
+    record: dict[str, Any] = {
+        "id": model or folder.resolve().name,
+        "config": load_json(folder / CONFIG_FILE),
+    }
+    if (folder / QUANT_FILE).is_file():
+        record["hf_quant_config"] = load_json(folder / QUANT_FILE)
     try:
         stored = read_folder(folder)
     except BadHeader as error:
         problem = Problem(str(folder), 0, 0, "broken-checkpoint", "", str(error))
         raise InputProblems([problem]) from None
-    if stored is None:
-        return replace(
-            facts,
-            notes=(*facts.notes, "weights by arithmetic: the folder has no safetensors files"),
-        )
-    return with_stored(facts, stored.groups(), stored.basis, include_mtp=include_mtp)
+    if stored is not None:
+        files = {name: {"size_bytes": size} for name, size in stored.files.items()}
+        record["pinned"] = {"files": files, **pinned_tensors(stored)}
+    return record
 
 
 def with_stored(
