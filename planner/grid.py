@@ -116,7 +116,7 @@ def cases_frame(scenario: Scenario) -> pl.DataFrame:
     cases = pl.concat(parts, how="vertical") if parts else pl.DataFrame(schema=CASE_SCHEMA)
     return cases.with_columns(
         case_index=pl.int_range(pl.len(), dtype=pl.Int64),
-    ).select(CASE_SCHEMA)
+    ).select(list(CASE_SCHEMA))
 
 
 def _axis_order(workload: Workload) -> list[str]:
@@ -343,7 +343,7 @@ def _configurations(
             .otherwise(pl.col("layout_reason")),
             configuration_index=pl.int_range(pl.len(), dtype=pl.Int64),
         )
-        .select(CONFIGURATION_SCHEMA)
+        .select(list(CONFIGURATION_SCHEMA))
     )
 
 

@@ -72,11 +72,10 @@ _OPTIMIZER_DEFAULTS: Final[dict[str, Any]] = {
 }
 
 
-def optimizers_frame() -> pl.DataFrame:
-    """One row an optimizer of the catalog (OPTIMIZER_SCHEMA)."""
-    rows = [
-        {**_OPTIMIZER_DEFAULTS, **entry, "optimizer": entry["id"]} for entry in catalog_rows("optimizers")
-    ]
+def optimizers_frame(entries: Iterable[Mapping[str, Any]] | None = None) -> pl.DataFrame:
+    """One row an optimizer of the catalog, or of the given entries (OPTIMIZER_SCHEMA)."""
+    listed = catalog_rows("optimizers") if entries is None else entries
+    rows = [{**_OPTIMIZER_DEFAULTS, **entry, "optimizer": entry["id"]} for entry in listed]
     return _frame(rows, OPTIMIZER_SCHEMA)
 
 

@@ -93,7 +93,6 @@ class Tables:
     engines: pl.LazyFrame
     frameworks: pl.LazyFrame
     gpu_formats: pl.LazyFrame | None = None
-    adapters: pl.LazyFrame | None = None
     speed: pl.LazyFrame | None = None
 
 

@@ -34,7 +34,11 @@ def read_scenario(path: Path) -> RawScenario:
         InputProblems: the file can't be read or is not YAML.
         OutsideFailure: the system refuses to read it.
     """
-    document = load_document(path)
+    return check_scenario(load_document(path))
+
+
+def check_scenario(document: Document) -> RawScenario:
+    """Check a document against the scenario schema and set the broken parts aside."""
     problems = list(document.problems)
     data = copy.deepcopy(document.data)
     broken: set[tuple[str | int, ...]] = set()

@@ -1,0 +1,102 @@
+"""`planner report`: the main job."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import click
+
+from planner.cli.options import max_cells, scenario_files
+from planner.errors import InputProblems, Problem
+from planner.pipeline.progress import Progress
+
+_STEPS: Final = 5
+
+
+@click.command()
+@scenario_files
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("reports"),
+    show_default=True,
+    help="Folder that gets one folder per scenario.",
+)
+@max_cells
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+def report(files: tuple[Path, ...], output: Path, max_cells: int, quiet: bool) -> None:
+    """Estimate every cell and write report.html, three CSV files and plan.json.
+
+    \b
+    For each FILE the folder OUTPUT/<name of the file> is replaced as a whole, or not at all.
+    Example:
+      planner report scenarios/support-chat.yaml -o reports
+    """
+    from planner.pipeline import open_scenario, plan_context
+    from planner.report import render_report
+    from planner.report.files import write_folder
+    from planner.report.text import summary
+
+    refuse_same_names(files)
+    contexts = []
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            contexts.append(open_scenario(file, max_cells=max_cells))
+        except InputProblems as error:
+            problems.extend(error.problems)
+    if problems:
+        # Nothing is written while any of the files is wrong.
+        raise InputProblems(problems)
+    for context in contexts:
+        name = context.scenario.stem
+        command = f"planner report {name}.yaml"
+        with progress_bar(name, quiet=quiet) as progress:
+            result = plan_context(context, command=command, progress=progress)
+            progress("rendering")
+            rendered = render_report(result.plan, result.cells)
+            progress("writing")
+            write_folder(output / name, rendered)
+        if not quiet:
+            click.echo(summary(result.plan, color=colour_wanted()))
+            click.echo(f"{output / name}/report.html")
+
+
+def refuse_same_names(files: tuple[Path, ...]) -> None:
+    """Two files of one name would write one folder.
+
+    Raises:
+        InputProblems: naming the second of them.
+    """
+    seen: dict[str, Path] = {}
+    for file in files:
+        other = seen.setdefault(file.stem, file)
+        if other is not file:
+            message = f"has the name of {other}, and both would write the folder '{file.stem}'"
+            raise InputProblems(
+                [Problem(str(file), 0, 0, "same-name", "", message, "rename one of them")]
+            )
+
+
+def colour_wanted() -> bool:
+    """Colour only on a terminal, and never against NO_COLOR."""
+    import os
+
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+@contextmanager
+def progress_bar(name: str, *, quiet: bool) -> Iterator[Progress]:
+    """A bar on a terminal, silence in pipes."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    with click.progressbar(
+        length=_STEPS, label=name, file=sys.stderr, item_show_func=lambda step: step
+    ) as bar:
+        yield lambda step: bar.update(1, step)

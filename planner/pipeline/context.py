@@ -1,0 +1,286 @@
+"""What a scenario needs before it can be estimated: catalogs, facts, tables, settings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from planner.catalog.load import Catalog, catalog_files, load_catalog
+from planner.catalog.names import NameProblem
+from planner.catalog.read import read_rows
+from planner.errors import InputProblems, PlannerError, Problem, did_you_mean
+from planner.estimate import RULE_OF_THUMB, EstimatorSettings
+from planner.estimate.rule_of_thumb import Range, RuleOfThumbSettings
+from planner.grid import grid_size
+from planner.resolve.engines import Engine, engines_frame, find_engine, load_engines, read_engine
+from planner.resolve.facts import ModelFacts
+from planner.resolve.scenario_models import known_beyond_catalog, resolve_models
+from planner.resolve.tables import Tables, layers_frame, models_frame, tensors_frame
+from planner.scenario.build import build_scenario
+from planner.scenario.model import Scenario
+from planner.scenario.read import RawScenario, read_scenario
+
+_CATALOG_KINDS: Final = {"prices": "offers"}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A scenario with everything it was resolved to.
+
+    `adapters` holds adapter_parameters by model, method, lora_rank and lora_targets.
+    """
+
+    scenario: Scenario
+    catalog: Catalog
+    facts: tuple[ModelFacts, ...]
+    tables: Tables
+    adapters: pl.DataFrame
+    settings: EstimatorSettings
+    scenario_sha256: str
+    catalog_sha256: str
+    notes: tuple[str, ...]
+
+
+def open_context(path: Path, *, max_cells: int) -> Context:
+    """Read, check and resolve a scenario file.
+
+    Raises:
+        InputProblems: with every mistake of the file, or a grid above `max_cells`.
+        OutsideFailure: a file it names can't be read.
+    """
+    raw = read_scenario(path)
+    return resolve_context(raw, path, path.read_bytes(), max_cells=max_cells)
+
+
+def resolve_context(raw: RawScenario, path: Path, content: bytes, *, max_cells: int) -> Context:
+    """Check and resolve what was read; `path` is where relative names start from.
+
+    Raises: see open_context.
+    """
+    catalog, catalog_problems = layered_catalog(raw, path.parent)
+    raw.problems.extend(catalog_problems)
+    engines: Mapping[str, Engine] = {}
+    try:
+        engines = scenario_engines(raw.data.get("catalog") or {}, path.parent)
+    except InputProblems as error:
+        raw.problems.extend(error.problems)
+        engines = load_engines()
+    scenario = build_scenario(raw, name_resolver(catalog, path, engines))
+    guard_size(scenario, catalog, max_cells)
+    if scenario.supply.gpus == ("all",):
+        every = tuple(catalog.gpus["gpu"].to_list())
+        scenario = replace(scenario, supply=replace(scenario.supply, gpus=every))
+    facts = resolve_models(scenario, raw.document, catalog)
+    return Context(
+        scenario=scenario,
+        catalog=catalog,
+        facts=facts,
+        tables=fact_tables(scenario, catalog, facts),
+        adapters=adapter_parameters(scenario, facts),
+        settings=estimator_settings(scenario),
+        scenario_sha256=hashlib.sha256(content).hexdigest(),
+        catalog_sha256=catalog_hash(scenario),
+        notes=(),
+    )
+
+
+def layered_catalog(raw: RawScenario, folder: Path) -> tuple[Catalog, list[Problem]]:
+    """The shipped catalog with the scenario's own files on top, and the mistakes in them."""
+    catalog = load_catalog()
+    problems: list[Problem] = []
+    files: Mapping[str, Any] = raw.data.get("catalog") or {}
+    for key, names in files.items():
+        if key == "engines":  # profiles have a reader of their own
+            continue
+        kind = _CATALOG_KINDS.get(key, key)
+        for index, name in enumerate(names or []):
+            if name is None:
+                continue
+            try:
+                for file in _files_of(folder / name):
+                    catalog = catalog.with_rows(kind, read_rows(file, kind))
+            except InputProblems as error:
+                problems.extend(error.problems)
+            except NameProblem as error:
+                problems.append(error.problem(raw.document, ("catalog", key, index)))
+    return catalog, problems
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(p for p in path.iterdir() if p.suffix in (".yaml", ".yml", ".csv", ".json"))
+    return [path]
+
+
+def name_resolver(
+    catalog: Catalog, path: Path, engines: Mapping[str, Engine]
+) -> Callable[[str, str], str]:
+    """A function (kind, name) -> id for the scenario; raises LookupError(message, hint)."""
+    sold = {
+        "providers": sorted({*catalog.offers["provider"].unique(), "owned"}),
+        "regions": sorted(catalog.offers["region"].drop_nulls().unique()),
+    }
+
+    def resolve(kind: str, name: str) -> str:
+        if kind in sold:
+            return _listed(kind, name, sold[kind])
+        if kind == "engines":
+            return _engine(name, engines)
+        try:
+            return catalog.resolve(kind, name)
+        except NameProblem as problem:
+            if kind == "models" and known_beyond_catalog(name, path):
+                return name
+            raise LookupError(problem.message, problem.hint) from None
+
+    return resolve
+
+
+def scenario_engines(files: Mapping[str, Any], folder: Path) -> dict[str, Engine]:
+    """Engine profiles: the shipped ones, and a scenario's own files over them."""
+    engines = dict(load_engines())
+    for name in files.get("engines") or ():
+        if name is not None:
+            for file in _files_of(folder / name):
+                own = read_engine(file)
+                engines[own.engine] = own
+    return engines
+
+
+def _engine(name: str, engines: Mapping[str, Engine]) -> str:
+    try:
+        return find_engine(name, engines).engine
+    except KeyError:
+        hint = did_you_mean(name, engines) or f"known: {', '.join(engines)}"
+        raise LookupError(f"'{name}' is not a known engine", hint) from None
+
+
+def _listed(kind: str, name: str, known: Iterable[str]) -> str:
+    by_folded = {entry.casefold(): entry for entry in known}
+    if name.casefold() in by_folded:
+        return by_folded[name.casefold()]
+    hint = did_you_mean(name, by_folded.values())
+    if not hint:
+        hint = f"known: {', '.join(list(by_folded.values())[:12])}"
+    raise LookupError(f"'{name}' is not a {kind.removesuffix('s')} in the price catalog", hint)
+
+
+def guard_size(scenario: Scenario, catalog: Catalog, max_cells: int) -> None:
+    """Refuse a grid above the limit, with its size by axis, before anything is expanded.
+
+    Raises:
+        InputProblems: the grid is too large.
+    """
+    cells, sizes = grid_size(scenario, catalog.gpus.height)
+    if cells > max_cells:
+        message = f"the grid has {cells:,} cells, more than {max_cells:,}: {sizes}"
+        hint = "drop values, split the file, or raise --max-cells"
+        problem = Problem(scenario.file, 1, 1, "grid-too-large", "$.workloads", message, hint)
+        raise InputProblems([problem])
+
+
+def fact_tables(scenario: Scenario, catalog: Catalog, facts: Iterable[ModelFacts]) -> Tables:
+    """The tables the estimators read, for the models and engines in use."""
+    from planner.resolve.frameworks import frameworks_frame, optimizers_frame
+    from planner.resolve.speed import speed_frame
+
+    listed = tuple(facts)
+    engines = [(w.engine.name, w.engine.version) for w in scenario.workloads]
+    return Tables(
+        models=models_frame(listed).lazy(),
+        layers=layers_frame(listed).lazy(),
+        tensors=tensors_frame(listed).lazy(),
+        gpus=catalog.gpus.lazy(),
+        formats=catalog.formats.lazy(),
+        optimizers=optimizers_frame(catalog.rows("optimizers")).lazy(),
+        engines=engines_frame(engines, scenario_engines(scenario.catalog, scenario.folder)).lazy(),
+        frameworks=frameworks_frame().lazy(),
+        gpu_formats=catalog.format_support.lazy(),
+        speed=speed_frame().lazy(),
+    )
+
+
+def lora_ranks(scenario: Scenario) -> tuple[int, ...]:
+    """Every adapter rank of the scenario."""
+    ranks: list[Any] = []
+    for workload in scenario.workloads:
+        ranks += workload.matrix.get("lora_rank", ())
+        ranks += [entry["lora_rank"] for entry in workload.include if "lora_rank" in entry]
+        ranks += [workload.fixed["lora_rank"]] if "lora_rank" in workload.fixed else []
+        ranks += [workload.engine.lora_rank] if workload.engine.lora_rank else []
+    return tuple(dict.fromkeys(ranks))
+
+
+def adapter_parameters(scenario: Scenario, facts: Iterable[ModelFacts]) -> pl.DataFrame:
+    """adapter_parameters by model, method, lora_rank and lora_targets of the scenario."""
+    simplified = bool(scenario.rule_of_thumb.get("lora_simplified", False))
+    counted = "trainable_parameters" in scenario.rule_of_thumb
+    rows = []
+    for model in () if counted or not lora_ranks(scenario) else facts:
+        from planner.resolve.lora import lora_parameters
+
+        for targets in dict.fromkeys(w.lora.targets for w in scenario.workloads):
+            for rank in lora_ranks(scenario):
+                for method in ("lora", "dora", "qlora"):
+                    count = (
+                        simplified_lora_parameters(model, rank, targets)
+                        if simplified
+                        else lora_parameters(model, rank, targets.split(";"), dora=method == "dora")
+                    )
+                    rows.append((model.model, method, rank, targets, count))
+    schema = {
+        "model": pl.String,
+        "method": pl.String,
+        "lora_rank": pl.Int64,
+        "lora_targets": pl.String,
+        "adapter_parameters": pl.Int64,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+_ALL_LINEAR_MATRICES: Final = 7
+
+
+def simplified_lora_parameters(facts: ModelFacts, rank: int, targets: str) -> int:
+    """LoRA parameters as the guide simplifies: every matrix is hidden x hidden.
+
+    rank x (in + out) with in = out = hidden, for each targeted matrix of each layer; all-linear
+    is seven matrices.
+    """
+    matrices = _ALL_LINEAR_MATRICES if targets == "all-linear" else len(targets.split(";"))
+    return rank * 2 * facts.hidden_size * matrices * facts.num_hidden_layers
+
+
+def estimator_settings(scenario: Scenario) -> EstimatorSettings:
+    """The estimator and its settings as the scenario gives them."""
+    given: dict[str, Any] = {
+        name: Range(**value) if isinstance(value, dict) else value
+        for name, value in scenario.rule_of_thumb.items()
+        if name != "lora_simplified"
+    }
+    return EstimatorSettings(scenario.estimator, RuleOfThumbSettings(**given))
+
+
+def catalog_hash(scenario: Scenario) -> str:
+    """SHA-256 over the shipped catalog files and the scenario's own, by name and content."""
+    digest = hashlib.sha256()
+    kinds = ("gpus", "offers", "formats", "optimizers", "engines", "frameworks")
+    shipped = [path for kind in kinds for path in catalog_files(kind)]
+    own = [
+        file
+        for names in scenario.catalog.values()
+        for name in names
+        for file in _files_of(scenario.folder / name)
+    ]
+    for path in [*shipped, *own]:
+        digest.update(path.name.encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+__all__ = ["RULE_OF_THUMB", "Context", "PlannerError", "open_context"]

@@ -1,0 +1,107 @@
+"""Ledgers of single cells: formulas, the numbers put in, and their sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from planner.estimate import estimate_cells, terms_of
+from planner.estimate.ledger import BOUNDS, ITEMS, Term, item_column
+from planner.estimate.ledger import COMPONENTS as ITEMS_BY_COMPONENT
+from planner.pipeline.columns import CELL_COLUMNS, GIB_DIGITS, in_gib
+from planner.pipeline.context import Context
+from planner.pipeline.decide import placements
+from planner.plan import CellDetail, LedgerLine
+from planner.units import BYTES_PER_GIB
+
+_COMPONENT_OF = {item: name for name, items in ITEMS_BY_COMPONENT.items() for item in items}
+
+
+def cell_details(context: Context, finalists: pl.DataFrame) -> tuple[CellDetail, ...]:
+    """Full cells with their ledgers, in the order of `finalists`."""
+    if not finalists.height:
+        return ()
+    shown = in_gib(finalists.with_columns(is_bought=pl.lit(False)))
+    explained = explain_cells(context, finalists)
+    details = []
+    least: dict[int, float] = {}
+    for row, lines in zip(
+        shown.select("case_index", "rank_cost_usd", *CELL_COLUMNS).iter_rows(named=True),
+        explained,
+        strict=True,
+    ):
+        case, cost = row.pop("case_index"), row.pop("rank_cost_usd")
+        first = least.setdefault(case, cost)
+        surcharge = round(cost / first - 1, 4) if first else None
+        cell = {name: _tidy(value) for name, value in row.items()}
+        details.append(CellDetail(cell, lines, surcharge))
+    return tuple(details)
+
+
+def _tidy(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def explain_cells(context: Context, cells: pl.DataFrame) -> list[tuple[LedgerLine, ...]]:
+    """The ledger of each cell, with its formulas and the numbers put in."""
+    keys = ["case_index", "configuration_index", "method"]
+    wanted = cells.select(keys).unique().lazy()
+    parts = [
+        estimate_cells(
+            frame.join(wanted, on=keys, how="semi"), context.tables, context.settings, serves=serves
+        )
+        for serves, frame in placements(context)
+    ]
+    full = pl.concat(parts, how="diagonal_relaxed").collect()
+    rows = {
+        (row["case_index"], row["configuration_index"], row["method"]): row
+        for row in full.iter_rows(named=True)
+    }
+    terms = {
+        method: {term.name: term for term in terms_of(context.settings, method, engine)}
+        for method, engine in cells.select("method", "engine").unique().iter_rows()
+    }
+    return [
+        _ledger(rows[(row["case_index"], row["configuration_index"], row["method"])],
+                terms[row["method"]])
+        for row in cells.select(keys).iter_rows(named=True)
+    ]  # fmt: skip
+
+
+def _ledger(row: Mapping[str, Any], terms: Mapping[str, Term]) -> tuple[LedgerLine, ...]:
+    lines = []
+    for item in ITEMS:
+        low, expected, high = (row.get(item_column(item, bound)) for bound in BOUNDS)
+        if expected is None or not (expected or high):
+            continue
+        term = terms.get(item)
+        lines.append(
+            LedgerLine(
+                item=item,
+                component=_COMPONENT_OF[item],
+                low_gib=round((expected if low is None else low) / BYTES_PER_GIB, GIB_DIGITS),
+                expected_gib=round(expected / BYTES_PER_GIB, GIB_DIGITS),
+                high_gib=round((expected if high is None else high) / BYTES_PER_GIB, GIB_DIGITS),
+                formula=term.formula if term else "",
+                substituted=_substituted(term, row) if term else "",
+                source=term.source if term else "",
+            )
+        )
+    return tuple(lines)
+
+
+def _substituted(term: Term, row: Mapping[str, Any]) -> str:
+    text = term.formula
+    for operand in term.operands:
+        text = text.replace(f"{{{operand}}}", _number(row.get(operand)))
+    return text
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "n/a"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:,.6g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
