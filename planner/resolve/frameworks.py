@@ -50,6 +50,7 @@ FRAMEWORK_SCHEMA: Final[dict[str, Any]] = {
     "prefetched_layers": pl.Float64,
     "fsdp_root_holds_embeddings": pl.Boolean,
     "fsdp_fp32_master": pl.Boolean,
+    "kernel_temporaries": pl.Boolean,
     "reserve_share": pl.Float64,
     "reserve_share_low": pl.Float64,
     "reserve_share_high": pl.Float64,
@@ -58,7 +59,7 @@ FRAMEWORK_SCHEMA: Final[dict[str, Any]] = {
     "context_mib_high": pl.Float64,
     "nccl_mib": pl.Float64,
     "nccl_mib_high": pl.Float64,
-    "workspace_mib": pl.Float64,
+    "gemm_workspaces": pl.Float64,
     "activations_spread": pl.Float64,
     "source": pl.String,
 }

@@ -19,6 +19,7 @@ CASE_KEYS: Final = (
     "is_full",
     "weight_element_bytes",
     "compute_element_bytes",
+    "activation_element_bytes",
     "stream_element_bytes",
     "adapter_element_bytes",
     "autocast",
@@ -34,6 +35,8 @@ CASE_KEYS: Final = (
     "context_parallel_size",
     "expert_parallel_size",
     "sequence_parallel",
+    "kernel_temporaries",
+    "half_precision",
 )
 RECURRENT_TENSORS: Final = 12.0
 """Hidden-size tensors that a recurrent mixer saves per token: an assumption, wide range."""
@@ -71,6 +74,7 @@ def _case_columns() -> list[pl.Expr]:
     return [
         pl.col("is_full").cast(pl.Float64).alias("train"),
         pl.col("compute_element_bytes").alias("compute"),
+        pl.col("activation_element_bytes").alias("activation"),
         pl.col("stream_element_bytes").alias("stream"),
         pl.col("adapter_element_bytes").alias("adapter_bytes"),
         (tokens / pl.col("context_parallel_size")).alias("rank_tokens"),
@@ -127,13 +131,13 @@ def _expert_adapter_tokens() -> pl.Expr:
 def _mlp_backward() -> pl.Expr:
     """The MLP's working set; an fp32 adapter on the last linear adds fp32 copies of its input."""
     fp32_product = (pl.col("mlp_out_adapters") > 0) & adapters.casts_inputs()
-    copies = 2 * adapters.cast_bytes() * pl.col("inner") - pl.col("compute") * pl.col("inner") * 2
+    copies = 2 * adapters.cast_bytes() * pl.col("inner") - pl.col("activation") * pl.col("inner") * 2
     stream = pl.col("stream") * pl.col("hidden")
     plain = mlp.mlp_backward() + moe.moe_backward() + stream
     adapted = copies + 2 * stream + pl.col("adapter_bytes") * pl.col("lora_rank")
     return (
         pl.when(fp32_product)
-        .then(pl.max_horizontal(adapted, plain - 2 * pl.col("compute") * pl.col("inner")))
+        .then(pl.max_horizontal(adapted, plain - 2 * pl.col("activation") * pl.col("inner")))
         .otherwise(plain)
     )
 

@@ -47,5 +47,10 @@ def context_columns() -> list[pl.Expr]:
 
 
 def workspace() -> pl.Expr:
-    """cuBLAS workspaces, allocated through torch."""
-    return pl.col("workspace_mib") * MIB
+    """cuBLAS workspaces, allocated through torch: one for the forward and one for autograd's thread.
+
+    8.125 MiB each, 32 MiB on Hopper. Source: getChosenWorkspaceSize of torch.
+    """
+    hopper = pl.col("compute_capability").is_between(9.0, 9.9)
+    each = pl.when(hopper).then(32.0).otherwise(8.125)
+    return pl.col("gemm_workspaces") * each * MIB

@@ -74,11 +74,15 @@ def attention_backward() -> pl.Expr:
     """Live bytes of attention's backward pass beyond what it saved, per token.
 
     Eager: the gradient of the probabilities in fp32 and the softmax gradient, while the 16-bit
-    probabilities are freed. Flash: gradients of q, k, v and an fp32 accumulator of dq.
+    probabilities are freed; the CUDA kernel multiplies gradient and softmax into a further fp32
+    tensor first (`kernel_temporaries`), and gives fp16 gradients of fp16 scores. Flash: gradients
+    of q, k, v and an fp32 accumulator of dq. Source: softmax_backward_cuda_out of torch.
     """
     compute = pl.col("compute")
     freed = pl.when(compute < FP32).then(compute).otherwise(0.0)
-    upcast = (2 * FP32 - freed) * scores()
+    fused = pl.when("half_precision").then(FP32 - compute).otherwise(0.0)
+    kernel = pl.when("kernel_temporaries").then(FP32 - fused).otherwise(0.0)
+    upcast = (2 * FP32 - freed + kernel) * scores()
     eager = pl.when("attention_dropout").then(compute * scores()).otherwise(upcast)
     width = pl.col("query_width") + pl.col("key_width") + pl.col("value_width")
     flash = compute * (width + pl.col("output_width")) + FP32 * pl.col("query_width")

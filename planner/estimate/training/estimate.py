@@ -134,7 +134,7 @@ def _allocators(tables: Tables) -> pl.LazyFrame:
         "context_mib_high",
         "nccl_mib",
         "nccl_mib_high",
-        "workspace_mib",
+        "gemm_workspaces",
         "activations_spread",
         "fused_fp32_copies",
     )

@@ -1,6 +1,6 @@
 """Bytes that a feed-forward block saves for the backward pass and needs while it runs, per token.
 
-Columns: `inner` (intermediate width on the rank), `compute` (bytes an element), `train`,
+Columns: `inner` (intermediate width on the rank), `activation` (bytes an element), `train`,
 `product_shared` (1.0 where an adapter in the compute dtype keeps the last linear's input).
 """
 
@@ -22,7 +22,7 @@ def saved_mlp() -> pl.Expr:
 
     Source: LlamaMLP, GPT2MLP of transformers; checked against the training oracle to the byte.
     """
-    width = pl.col("compute") * pl.col("inner")
+    width = pl.col("activation") * pl.col("inner")
     steps = pl.when("composed_activation").then(float(COMPOSED_STEPS)).otherwise(1.0)
     tensors = pl.when(pl.col("mlp") == "gated").then(3.0).otherwise(steps)
     return pl.when(pl.col("inner") > 0).then(width * (tensors + product_kept())).otherwise(0.0)
@@ -33,7 +33,7 @@ def mlp_backward() -> pl.Expr:
 
     The gradient of the product and of both factors, while the product itself is freed.
     """
-    width = pl.col("compute") * pl.col("inner")
+    width = pl.col("activation") * pl.col("inner")
     return width * (3.0 - product_kept())
 
 

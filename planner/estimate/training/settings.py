@@ -49,6 +49,7 @@ PRESET_FACTS: Final = (
     "bucket_bytes",
     "prefetched_layers",
     "fsdp_root_holds_embeddings",
+    "kernel_temporaries",
 )
 """Behaviour of a framework that a cell can't override."""
 
@@ -132,7 +133,8 @@ def resolve_settings(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
 
     Adds the preset's facts and, per element: `weight_element_bytes` (16- or 32-bit part of the
     base), `compute_element_bytes`, `adapter_element_bytes`, `gradient_element_bytes`,
-    `master_element_bytes` (0: none), `stream_element_bytes` (residual stream between layers).
+    `activation_element_bytes` (outputs of linears, inside the MLP), `master_element_bytes` (0:
+    none), `stream_element_bytes` (residual stream between layers).
     """
     preset = tables.frameworks.select(
         "framework",
@@ -181,10 +183,17 @@ def _derived() -> list[pl.Expr]:
     # FSDP mixed precision hands 16-bit parameters to the layers, so nothing is cast inside them.
     casts = (weight > compute) & ~fsdp
     upcast = pl.col("kbit_upcast") & (pl.col("method") == "qlora")
+    under_autocast = casts | (pl.col("autocast") & pl.col("is_adapted"))
     trained = pl.when("is_full").then(weight).otherwise(dtype_bytes("adapter_dtype"))
     return [
-        (casts | (pl.col("autocast") & pl.col("is_adapted"))).alias("autocast"),
+        under_autocast.alias("autocast"),
+        # k-bit linears return their input's dtype: fp32 after the fp32 norms of k-bit training.
+        pl.when(upcast).then(4.0).otherwise(compute).alias("activation_element_bytes"),
+        pl.when(upcast & ~under_autocast).then(4.0).otherwise(compute).alias(
+            "compute_element_bytes"
+        ),
         casts.alias("casts_weights"),
+        (pl.coalesce("compute_dtype", "weight_format") == "fp16").alias("half_precision"),
         upcast.alias("kbit_upcast"),
         dtype_bytes("adapter_dtype").alias("adapter_element_bytes"),
         pl.coalesce(dtype_bytes("gradient_dtype"), trained).alias("gradient_element_bytes"),

@@ -1,0 +1,93 @@
+"""Measured fine-tuning runs as cells, and the estimates beside what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import polars as pl
+
+from planner.estimate.training import estimate_training
+from planner.resolve.tables import Tables
+from planner.units import BYTES_PER_GIB
+
+METRICS: Final[Mapping[str, str]] = {
+    "allocated": "allocated",
+    "reserved": "reserved",
+    "process": "process",
+    "device": "process",
+}
+"""Metric of a measured row -> the total of the estimator that it is compared with."""
+
+PRESETS: Final[Mapping[str, str]] = {
+    "canifinetune": "hf-trainer",
+    "fitcheck": "torch-loop",
+    "fms": "fms",
+    "fsdp_qlora": "fsdp-qlora",
+    "hf-trainer": "hf-trainer",
+    "litgpt": "litgpt",
+    "ms-swift": "hf-trainer",
+    "torchtitan": "torchtitan",
+    "torchtune": "torchtune",
+    "vramcalc": "torch-loop",
+}
+"""Value of the measured `framework` column -> preset of the frameworks catalog."""
+
+FORMATS: Final[Mapping[str, str]] = {
+    "gptq-int4": "gptq-int4-per-channel",
+    "gptq-int8": "gptq-int8-g128",
+}
+"""Formats whose group size was not printed -> the nearest format of the catalog."""
+
+
+def cells_from_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """One training cell for each measured row, with its `id`, `metric` and `measured_gib`.
+
+    `rows` has the columns of the measured-runs format (see docs/training.md); an empty value stays
+    null and takes the preset's default.
+    """
+    layout = pl.col("parallelism").fill_null("none")
+    cut = layout.str.extract(r"\+(?:tp|cp)(\d+)", 1).cast(pl.Int64)
+    tp = pl.when(layout.str.contains(r"\+tp")).then(cut).otherwise(1)
+    cp = pl.when(layout.str.contains(r"\+cp")).then(cut).otherwise(1)
+    scheme = layout.str.split("+").list.first()
+    return rows.with_columns(
+        case_id=pl.col("id").cast(pl.String),
+        workload=pl.lit("measured"),
+        weight_format=pl.col("weight_format").replace(dict(FORMATS)),
+        source_framework=pl.col("framework"),
+        framework=pl.col("framework").replace_strict(dict(PRESETS), default=pl.col("framework")),
+        lora_targets=pl.when(pl.col("method") == "full").then(None).otherwise("lora_targets"),
+        tensor_parallel_size=tp,
+        context_parallel_size=cp,
+        data_parallel_size=pl.col("gpu_count") // (tp * cp),
+        sharding=scheme,
+        optimizer_in_backward=pl.col("optimizer_in_backward").cast(pl.Boolean),
+        torch_compile=pl.col("torch_compile").cast(pl.Boolean),
+        kbit_upcast=pl.col("kbit_upcast").cast(pl.Boolean),
+        optimizer_state_dtype=pl.col("optimizer_state_dtype"),
+    ).drop("master_weights", strict=False)
+
+
+def estimates(cells: pl.DataFrame, tables: Tables) -> pl.DataFrame:
+    """Cells with the estimate of the measured quantity.
+
+    Adds `estimated_low_gib`, `estimated_gib`, `estimated_high_gib`, `error` (estimate over
+    measurement, minus one), `inside` (the measurement lies in the range) and the reasons.
+    """
+    frame = estimate_training(cells.lazy(), tables).collect()
+    return frame.with_columns(
+        estimated_gib=_picked("{}_bytes"),
+        estimated_low_gib=_picked("{}_low_bytes"),
+        estimated_high_gib=_picked("{}_high_bytes"),
+    ).with_columns(
+        error=pl.col("estimated_gib") / pl.col("measured_gib") - 1,
+        inside=pl.col("measured_gib").is_between("estimated_low_gib", "estimated_high_gib"),
+    )
+
+
+def _picked(pattern: str) -> pl.Expr:
+    picked: Any = pl.when(pl.lit(False)).then(None)
+    for metric, total in METRICS.items():
+        picked = picked.when(pl.col("metric") == metric).then(pl.col(pattern.format(total)))
+    return picked.otherwise(None) / BYTES_PER_GIB
