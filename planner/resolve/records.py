@@ -247,7 +247,7 @@ def write_yaml(path: Path, data: Any, heading: str) -> None:
     import yaml
 
     text = "".join(f"# {line}\n" for line in heading.splitlines()) + yaml.dump(
-        data, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=100
+        data, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=4096
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
