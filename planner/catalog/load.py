@@ -212,8 +212,10 @@ class Catalog:
                 if row["id"] in seen:  # several versions of one engine
                     continue
                 seen.add(row["id"])
-                short = [row["id"].rpartition("/")[2]] if kind == "models" else []
-                index.add({**row, "aliases": [*row.get("aliases", ()), *short]})
+                aliases = list(row.get("aliases", ()))
+                if kind == "models":  # without the owner, too
+                    aliases += [name.rpartition("/")[2] for name in (row["id"], *aliases)]
+                index.add({**row, "aliases": aliases})
             self._names[kind] = index
         return self._names[kind]
 
