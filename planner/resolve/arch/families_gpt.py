@@ -9,8 +9,6 @@ from planner.resolve.arch.mlp import plain
 from planner.resolve.arch.sheet import Plan, Sheet
 
 
-
-
 def _inner(config: Config) -> int:
     given = config.get("n_inner")
     return int(given if given is not None else 4 * config.hidden_size)

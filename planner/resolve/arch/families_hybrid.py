@@ -11,7 +11,6 @@ from planner.resolve.arch.family import (
     Family,
     after_dense,
     all_moe,
-    by_layer,
     depth,
     every,
     layer_types,

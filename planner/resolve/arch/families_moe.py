@@ -21,6 +21,7 @@ from planner.resolve.arch.family import (
 from planner.resolve.arch.mlp import gated, moe, shared_total
 from planner.resolve.arch.sheet import Plan, Sheet
 
+
 def _qwen2_moe_types(config: Config) -> list[str]:
     first = int(config.get("max_window_layers", 0))
     return layer_types(

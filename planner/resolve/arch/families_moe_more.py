@@ -15,7 +15,7 @@ from planner.resolve.arch.family import (
     layer_types,
     windowed,
 )
-from planner.resolve.arch.mlp import fused_gated, gated, moe, shared_total
+from planner.resolve.arch.mlp import gated, moe, shared_total
 from planner.resolve.arch.sheet import Plan, Sheet
 
 

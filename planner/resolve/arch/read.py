@@ -27,6 +27,7 @@ from planner.resolve.arch.family import Family
 from planner.resolve.arch.multimodal import Composite
 from planner.resolve.arch.sheet import Sheet, flag, tensors_of
 from planner.resolve.facts import ModelFacts
+from planner.resolve.quantization import read_quantization
 
 TYPE_ALIASES = {"kimi_k2": "deepseek_v3"}
 
@@ -141,6 +142,10 @@ def _read(
     if text.get("add_cross_attention"):
         raise text.problem("add_cross_attention: a decoder with cross-attention is not covered")
     decoder = write_decoder(family, text, root=root, tied=tied, head=head)
+    tensors = (*decoder.tensors, *beside)
+    quantized, method, notes = read_quantization(
+        data, tensors, decoder.layers, model_type=kind, hf_quant_config=hf_quant_config
+    )
     return ModelFacts(
         model=model,
         model_type=str(data["model_type"]),
@@ -152,11 +157,14 @@ def _read(
         max_position_embeddings=text.first(
             "max_position_embeddings", "max_seq_len", "seq_length", "n_positions"
         ),
-        tensors=(*decoder.tensors, *beside),
+        tensors=tensors,
         layers=tuple(decoder.layers),
         source=source,
         logit_softcap=flag(text, family.logit_softcap),
+        quantization=quantized,
+        quantization_method=method,
         assumptions=tuple(config.assumptions),
+        notes=notes,
     )
 
 
