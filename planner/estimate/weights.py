@@ -179,6 +179,7 @@ def _with_stored_format(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
     return (
         pairs.join(owned, on=["model", "weight_format"], how="left")
         .join(rules, on="weight_format", how="left")
+        .filter(pl.col("family").is_not_null() | (pl.col("weight_format") == CHECKPOINT))
         .join(tables.models.select("model", "dtype"), on="model", how="left")
         .with_columns(as_stored=as_stored)
         .join(tables.tensors, on="model")

@@ -10,7 +10,7 @@ import polars as pl
 from planner.catalog.load import Catalog, load_catalog
 from planner.catalog.names import NameProblem
 from planner.estimate.inference import estimate_inference
-from planner.estimate.ledger import item_column, sum_items
+from planner.estimate.ledger import BOUNDS, item_column, sum_items
 from planner.resolve.tables import Tables
 from planner.units import BYTES_PER_GIB
 from planner.verify.formats import measured_format
@@ -45,6 +45,7 @@ _TOTALS: Final = {
     "process": "device",
     "device": "device",
 }
+_V0_LOG_VERSION: Final = "0.7"
 _MICRO_BATCH: Final = r"ubatch (\d+)"
 _FRACTION: Final = r"mem_fraction_static ([\d.]+)"
 _ON_CPU: Final = "part of the weights on CPU"
@@ -124,6 +125,19 @@ def own_formats(tables: Tables) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def with_versions(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with the version of vLLM that their log line gives away, where none was printed.
+
+    One line with weights, non-torch memory, activation peak and cache was logged by V0 workers of
+    0.6.5 to 0.8; newer ones print these terms for debugging only, beside the version.
+    """
+    terms = ("weights_gib", "non_torch_gib", "activation_peak_gib", "kv_cache_gib")
+    told = pl.all_horizontal(pl.col(term).is_not_null() for term in terms)
+    v0 = (pl.col("engine") == "vllm") & pl.col("engine_version").is_null() & told
+    version = pl.when(v0).then(pl.lit(_V0_LOG_VERSION)).otherwise("engine_version")
+    return rows.with_columns(engine_version=version)
+
+
 def inference_estimates(
     rows: pl.DataFrame, tables: Tables, catalog: Catalog | None = None
 ) -> pl.DataFrame:
@@ -141,11 +155,33 @@ def inference_estimates(
 def _first_rank() -> list[pl.Expr]:
     """Pipeline rows print the first rank: its weights and its share of the cache."""
     behind = pl.col("rank_weights_bytes") - pl.col("first_rank_weights_bytes")
+    inner = pl.col("pipeline_parallel_size") > 1
     share = pl.col("first_global_elements") / pl.col("global_elements")
     cached = pl.when(share.is_finite()).then(share).otherwise(1.0)
+    step = pl.col("activations_bytes") + pl.col("logits_bytes")
+    saved = step - pl.col("inner_stage_activations_expected")
     return [
-        *((pl.col(item_column("weights", b)) - behind) for b in ("low", "expected", "high")),
-        *((pl.col(item_column("kv_cache", b)) * cached) for b in ("low", "expected", "high")),
+        *((pl.col(item_column("weights", b)) - behind) for b in BOUNDS),
+        *((pl.col(item_column("kv_cache", b)) * cached) for b in BOUNDS),
+        *(
+            pl.when(inner)
+            .then(f"inner_stage_activations_{b}")
+            .otherwise(item_column("activations", b))
+            .alias(item_column("activations", b))
+            for b in BOUNDS
+        ),
+        *(
+            pl.when(inner)
+            .then(0.0)
+            .otherwise(item_column("logits", b))
+            .alias(item_column("logits", b))
+            for b in BOUNDS
+        ),
+        *(
+            pl.col(name)
+            + pl.when(inner & (pl.col("is_pooled") > 0)).then(behind + saved).otherwise(0.0)
+            for name in ("kv_pool_low_bytes", "kv_pool_bytes", "kv_pool_high_bytes")
+        ),
     ]
 
 

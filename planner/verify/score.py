@@ -67,3 +67,37 @@ def confusion(rows: pl.DataFrame) -> dict[str, int]:
         (~fits & ~ran).sum().alias("warned_and_above_card"),
     )
     return {name: int(counts[name][0]) for name in counts.columns}
+
+
+_HEADINGS: Final = {
+    "rows": "rows",
+    "unestimated": "none",
+    "median_error": "median",
+    "p95_error": "p95",
+    "worst_error": "worst",
+    "bias": "bias",
+    "inside": "in range",
+    "width": "width/card",
+}
+
+
+def summary_text(lines: pl.DataFrame, by: Sequence[str]) -> list[str]:
+    """A summary as aligned text: one line a group, shares in percent."""
+    table = [[*by, *_HEADINGS.values()]]
+    for line in lines.to_dicts():
+        counts = [str(line["rows"]), str(line["unestimated"])]
+        shares = [_percent(line[name]) for name in _HEADINGS if name not in ("rows", "unestimated")]
+        table.append([*(str(line[name] or "-") for name in by), *counts, *shares])
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    names = len(by)
+    return [
+        "  ".join(
+            cell.ljust(width) if i < names else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}%"

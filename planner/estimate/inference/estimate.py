@@ -51,7 +51,8 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     `<item>_high_bytes` for the items of the ledger at the binding phase; `total_...`;
     `budget_bytes`; `kv_pool_...`, `kv_cache_tokens_capacity`, `max_concurrent_sequences`,
     `max_context_tokens`, `kv_bytes_per_token`; `allocated_...` (peak of the torch allocator)
-    and `device_...` (what nvidia-smi shows, with the pool filled). Text: `peak_phase`, `unsupported_reason`,
+    and `device_...` (what nvidia-smi shows, with the pool filled). Text: `peak_phase`,
+    `unsupported_reason`,
     `impossible_reason`, `note`.
     """
     facts = prepare(cells, tables).with_columns(*pools.cache_rates(), *pools.layer_groups())
@@ -113,8 +114,19 @@ def _phase_columns() -> list[pl.Expr]:
         exprs += [
             activations.alias(f"step_activations_{bound}"),
             logits.alias(f"step_logits_{bound}"),
+            _inner_stage(bound).alias(f"inner_stage_activations_{bound}"),
         ]
     return exprs
+
+
+def _inner_stage(bound: Bound) -> pl.Expr:
+    """Activations of a pipeline stage that makes no logits: it receives and sends hidden states."""
+    return (
+        constant("activation_base_bytes", bound)
+        + working.forward_bytes(bound)
+        + working.moe_workspace_bytes(bound)
+        + 2.0 * working.step_output_bytes()
+    )
 
 
 def _phase() -> pl.Expr:
@@ -138,8 +150,9 @@ def _phase() -> pl.Expr:
 
 def _untied_head() -> pl.Expr:
     """A second copy of a tied embedding, alive until the head is tied to it."""
-    copy = pl.col("embedding_parameters") * 2.0 * pl.col("holds_untied_head_at_load")
-    return pl.when(pl.col("tied_embeddings")).then(copy).otherwise(0.0)
+    copy = pl.col("embedding_parameters") * 2.0 * pl.col("awq_loads_untied_head")
+    is_awq = pl.col("weight_format").str.starts_with("awq")
+    return pl.when(pl.col("tied_embeddings") & is_awq).then(copy).otherwise(0.0)
 
 
 def _items() -> list[pl.Expr]:
@@ -154,7 +167,7 @@ def _items() -> list[pl.Expr]:
             "adapter": _adapter(),
             "activations": pl.when(in_step).then(step).otherwise(base),
             "logits": pl.when(in_step).then(f"step_logits_{bound}").otherwise(0.0),
-            "kv_cache": _cache(),
+            "kv_cache": _cache() * constant("cache_share", bound),
             "recurrent_state": _state(),
             "cuda_context": constant("context_bytes", bound),
             "cuda_graphs": working.graph_bytes(bound),
@@ -176,6 +189,7 @@ def _weights(bound: Bound) -> pl.Expr:
         + pl.col("allocation_slack_bytes")
         + working.rope_cache_bytes()
         + working.absorbed_mla_bytes()
+        + working.untied_fp8_head_bytes()
     )
     offloaded = pl.col("cpu_offload_gib").fill_null(0.0) * BYTES_PER_GIB
     return pl.max_horizontal(resident - offloaded, 0.0)

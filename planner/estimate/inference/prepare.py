@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from planner.estimate.kv_cache import SPLIT_EVEN, SPLIT_WITH_OUTPUT, cache_by_rank, element_bytes
-from planner.estimate.weights import weights_by_rank
+from planner.estimate.weights import CHECKPOINT, weights_by_rank
 from planner.resolve.tables import Tables
 
 INPUTS: Final[dict[str, Any]] = {
@@ -70,6 +70,9 @@ def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         .join(tables.engines, on=["engine", "engine_version"], how="left", nulls_equal=True)
         .join(_gpu_facts(tables), on="gpu", how="left")
         .join(_model_facts(tables), on="model", how="left")
+        .join(_stored_facts(tables), on="model", how="left")
+        .join(_format_facts(tables), on="weight_format", how="left")
+        .with_columns(*_format_columns())
         .with_columns(*_derived_keys())
     )
     return (
@@ -121,6 +124,35 @@ def _gpu_facts(tables: Tables) -> pl.LazyFrame:
     return tables.gpus.select("gpu", *(name for name in _GPU_FACTS if name in have))
 
 
+def _stored_facts(tables: Tables) -> pl.LazyFrame:
+    """Families of the formats that a pre-quantised checkpoint stores its linears and experts in."""
+    families = tables.formats.select(checkpoint_format="weight_format", stored_family="family")
+    experts = pl.col("role") == "routed_experts"
+    return (
+        tables.tensors.filter(pl.col("checkpoint_format").is_not_null())
+        .join(families, on="checkpoint_format", how="left")
+        .group_by("model")
+        .agg(
+            pl.col("stored_family").sort_by("numel").last(),
+            pl.col("stored_family").filter(experts).first().alias("stored_expert_family"),
+        )
+    )
+
+
+def _format_facts(tables: Tables) -> pl.LazyFrame:
+    return tables.formats.select("weight_format", format_family="family")
+
+
+def _format_columns() -> list[pl.Expr]:
+    """Family of the weights as they are run, and whether experts are 4-bit floats."""
+    stored = pl.col("weight_format") == CHECKPOINT
+    experts = pl.when(stored).then("stored_expert_family").otherwise("format_family")
+    return [
+        pl.when(stored).then("stored_family").otherwise("format_family").alias("weight_family"),
+        (experts == "fp4").fill_null(False).alias("has_narrow_experts"),
+    ]
+
+
 def _model_facts(tables: Tables) -> pl.LazyFrame:
     """Per model: sizes, the widest dense MLP, the experts' widths and the rotary width."""
     moe = pl.col("num_experts") > 0
@@ -136,6 +168,7 @@ def _model_facts(tables: Tables) -> pl.LazyFrame:
         .otherwise("head_dim")
         .max()
         .alias("rotary_width"),
+        pl.col("kv_expanded_elements_per_token").max().alias("expanded_layer_elements"),
         (pl.col("num_attention_heads") * pl.col("kv_lora_rank") * 2 * pl.col("v_head_dim"))
         .sum()
         .alias("absorbed_elements"),
@@ -171,6 +204,7 @@ def _defaults() -> list[pl.Expr]:
     context = pl.coalesce(
         "context_tokens",
         pl.col("input_tokens") + pl.col("output_tokens").fill_null(0),
+        pl.when(pl.col("default_context_tokens") > 0).then("default_context_tokens"),
         "max_position_embeddings",
     )
     return [

@@ -20,30 +20,41 @@ def forward_bytes(bound: Bound = "expected") -> pl.Expr:
     """Activations alive inside one decoder layer for the tokens of a step.
 
     T x (a x hidden + b x widest dense MLP / TP) x element bytes, with a = 4 (residual, input,
-    output, norm) and b = 3 (gate, up, product). Agrees with vLLM's profiling peak where the
-    sampler's is smaller (T4, RTX 2060, long V0 prompts) and with Transformers' prefill.
+    output, norm) and b = 3 (gate, up, product). Where every layer routes to experts, whose
+    buffers are counted apart, half of a remains (residual and output). Agrees with vLLM's
+    profiling peak where the sampler's is smaller (T4, RTX 2060, long V0 prompts) and with the
+    prefill of Transformers.
     """
     width = pl.max_horizontal("widest_mlp", "shared_width") / pl.col("tensor_parallel_size")
+    kept = pl.when(width > 0).then(1.0).otherwise(0.5)
     elements = (
-        constant("hidden_elements_per_token", bound) * pl.col("hidden_size")
+        constant("hidden_elements_per_token", bound) * kept * pl.col("hidden_size")
         + constant("mlp_elements_per_token", bound) * width
     )
-    share = pl.col("prefill_share_high") if bound == "high" else constant("prefill_share", bound)
+    share = constant("prefill_share", bound)
     return share * pl.col("step_tokens") * elements * pl.col("activation_element_bytes")
 
 
 def moe_workspace_bytes(bound: Bound = "expected") -> pl.Expr:
-    """Buffers of the fused expert kernels: T x top_k x (max(N/2, K) + max(N, K)) elements.
+    """Buffers of the fused expert kernels: T x top_k x (max(N/2, K) + N) elements.
 
-    N = 2 x expert width on this rank, K = hidden size; vLLM `TritonExperts.workspace_shapes`.
+    N = 2 x expert width on this rank, K = hidden size; the two workspaces of vLLM's Triton
+    experts. Kernels for 4-bit floats bring their own, smaller ones.
     """
     ep, tp = pl.col("expert_parallel_size"), pl.col("tensor_parallel_size")
     cut = pl.when(ep > 1).then(pl.max_horizontal(tp // ep, 1)).otherwise(tp)
     width = pl.col("expert_width") / cut
-    hidden = pl.col("hidden_size")
-    elements = pl.max_horizontal(width, hidden) + pl.max_horizontal(2 * width, hidden)
+    elements = pl.max_horizontal(width, "hidden_size") + 2 * width
     routed = pl.col("step_tokens") * pl.col("experts_per_token") * elements
-    return constant("moe_workspace_share", bound) * routed * pl.col("activation_element_bytes")
+    size = constant("moe_workspace_share", bound) * routed * pl.col("activation_element_bytes")
+    return pl.when(pl.col("has_narrow_experts")).then(0.0).otherwise(size)
+
+
+def latent_scratch_bytes(bound: Bound = "expected") -> pl.Expr:
+    """Keys and values of one layer expanded from the MLA latent, for the whole context."""
+    expanded = pl.col("expanded_layer_elements") * pl.col("room_tokens") * 2.0
+    size = pl.col("expands_latent") * (expanded + constant("latent_base_bytes", bound))
+    return pl.when(pl.col("has_mla")).then(size).otherwise(0.0)
 
 
 def tower_bytes(bound: Bound = "expected") -> pl.Expr:
@@ -59,11 +70,13 @@ def tower_bytes(bound: Bound = "expected") -> pl.Expr:
 
 
 def logit_peak_bytes(bound: Bound = "expected") -> pl.Expr:
-    """Logits of a step and what sampling makes of them: rows x vocabulary x bytes a logit."""
+    """Logits of a step and what sampling makes of them: rows x vocabulary x bytes a logit.
+
+    A model computing in fp32 makes logits of 4 bytes where `bytes_per_logit` counts 2.
+    """
+    wider = pl.col("activation_element_bytes") - pl.col("element_bytes")
     return (
-        pl.col("logit_rows")
-        * pl.col("vocab_size")
-        * (constant("bytes_per_logit", bound) + pl.col("activation_element_bytes") - 2.0)
+        pl.col("logit_rows") * pl.col("vocab_size") * (constant("bytes_per_logit", bound) + wider)
     )
 
 
@@ -108,3 +121,10 @@ def absorbed_mla_bytes() -> pl.Expr:
     """16-bit copies of the two halves of kv_b_proj that absorbed MLA multiplies with."""
     elements = pl.col("absorbed_elements") / pl.col("tensor_parallel_size")
     return pl.col("has_absorbed_mla_copy") * 2.0 * elements / pl.col("pipeline_parallel_size")
+
+
+def untied_fp8_head_bytes() -> pl.Expr:
+    """A head of its own that a tied model gets where FP8 checkpoints are loaded untied."""
+    untied = pl.col("tied_embeddings") & (pl.col("weight_family") == "fp8")
+    copy = pl.col("fp8_unties_head") * pl.col("embedding_parameters") * 2.0
+    return pl.when(untied).then(copy).otherwise(0.0)

@@ -1,0 +1,168 @@
+"""One file of measured runs, estimated: the rows that every summary and report is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from planner.catalog.load import Catalog, load_catalog
+from planner.verify.read import Kind, Measured, facts_of_models, read_measured, tables_of
+
+GROUPS: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "inference": ("engine", "component"),
+    "training": ("framework", "component"),
+    "throughput": ("engine", "component"),
+}
+"""What a summary groups by where the user does not say."""
+
+_ABOUT: Final = (
+    "engine",
+    "engine_version",
+    "framework",
+    "framework_version",
+    "model",
+    "method",
+    "weight_format",
+    "gpu",
+    "gpu_count",
+    "tensor_parallel_size",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Measured runs beside their estimates.
+
+    `rows` has id, component, measured, low, expected, high, unit, reason, scored, card_gib, and
+    what the file says about the run (engine, model, gpu, ...).
+    """
+
+    kind: Kind
+    rows: pl.DataFrame
+
+
+def verify_file(
+    path: Path, *, models: Path | None = None, catalog: Catalog | None = None
+) -> Verified:
+    """Estimate every row of a CSV of measured runs from its inputs alone.
+
+    Raises:
+        InputProblems: the file is of no known kind.
+        OutsideFailure: it can't be read.
+    """
+    return verify_rows(read_measured(path), models=models, catalog=catalog)
+
+
+def verify_rows(
+    measured: Measured, *, models: Path | None = None, catalog: Catalog | None = None
+) -> Verified:
+    """The same for rows that are read already."""
+    known = catalog or load_catalog()
+    if measured.kind == "inference":
+        from planner.verify.inference import with_versions
+
+        measured = replace(measured, rows=with_versions(measured.rows))
+    rows = measured.rows
+    facts, reasons = facts_of_models(rows["model"].drop_nulls().unique(), models, known)
+    estimate = {
+        "inference": _inference,
+        "training": _training,
+        "throughput": _throughput,
+    }[measured.kind]
+    estimated = estimate(rows, tuple(facts.values()), known)
+    return Verified(measured.kind, _with_facts(estimated, rows, reasons))
+
+
+def _inference(rows: pl.DataFrame, facts: Any, catalog: Catalog) -> pl.DataFrame:
+    from planner.verify.inference import inference_estimates
+
+    used = rows.select("engine", "engine_version").unique().iter_rows()
+    return inference_estimates(rows, tables_of(facts, used, catalog), catalog)
+
+
+def _throughput(rows: pl.DataFrame, facts: Any, catalog: Catalog) -> pl.DataFrame:
+    from planner.verify.throughput import throughput_estimates
+
+    typed = _typed(rows)
+    used = typed.select("engine", "engine_version").unique().iter_rows()
+    parts = throughput_estimates(typed, tables_of(facts, used, catalog))
+    return parts.with_columns(card_gib=pl.lit(None, dtype=pl.Float64))
+
+
+def _training(rows: pl.DataFrame, facts: Any, catalog: Catalog) -> pl.DataFrame:
+    from planner.resolve.adapters import adapters_frame
+    from planner.verify.training import cells_from_rows, estimates
+
+    typed = _typed(rows)
+    cells = cells_from_rows(typed).join(
+        catalog.gpus.select("gpu", "usable_low_bytes", "usable_bytes", "usable_high_bytes"),
+        on="gpu",
+        how="left",
+        maintain_order="left",
+    )
+    adapted = cells.filter(pl.col("lora_rank").is_not_null()).select(
+        "model", "lora_rank", "lora_targets"
+    )
+    wanted = list(adapted.drop_nulls().unique().iter_rows())
+    tables = replace(tables_of(facts, (), catalog), adapters=adapters_frame(facts, wanted).lazy())
+    frame = estimates(cells, tables)
+    reasons = [
+        name for name in ("unsupported_reason", "impossible_reason") if name in frame.columns
+    ]
+    return frame.select(
+        "id",
+        pl.col("metric").alias("component"),
+        pl.lit("gib").alias("unit"),
+        pl.col("measured_gib").cast(pl.Float64).alias("measured"),
+        pl.col("estimated_low_gib").alias("low"),
+        pl.col("estimated_gib").alias("expected"),
+        pl.col("estimated_high_gib").alias("high"),
+        pl.coalesce(*reasons, pl.lit(None, dtype=pl.String)).alias("note"),
+        (pl.col("usable_bytes") / 2**30).alias("card_gib"),
+    )
+
+
+def _typed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Text columns as numbers where every value is one."""
+    columns = []
+    for name in rows.columns:
+        column = rows[name]
+        whole = column.cast(pl.Int64, strict=False)
+        number = column.cast(pl.Float64, strict=False)
+        if column.null_count() == whole.null_count() < rows.height:
+            columns.append(whole)
+        elif column.null_count() == number.null_count() < rows.height:
+            columns.append(number)
+        else:
+            columns.append(column)
+    return pl.DataFrame(columns)
+
+
+def _with_facts(
+    estimated: pl.DataFrame, rows: pl.DataFrame, reasons: Mapping[str, str]
+) -> pl.DataFrame:
+    """The rows with what is known about each run, and why it has no estimate."""
+    about = [name for name in _ABOUT if name in rows.columns]
+    scored = pl.col("score") != "no" if "score" in rows.columns else pl.lit(True, dtype=pl.Boolean)
+    unknown = pl.col("model").replace_strict(dict(reasons), default=None, return_dtype=pl.String)
+    nameless = pl.when(pl.col("model").is_null()).then(pl.lit("the run names no model"))
+    no_estimate = pl.when(pl.col("expected").is_null())
+    usable = pl.col("expected").is_not_null() & pl.col("expected").is_finite()
+    bounds = [
+        pl.when(usable).then(name).otherwise(None).alias(name)
+        for name in ("low", "expected", "high")
+    ]
+    return (
+        estimated.with_columns(*bounds)
+        .join(rows.select("id", *about, scored=scored), on="id", how="left", maintain_order="left")
+        .with_columns(
+            reason=no_estimate.then(
+                pl.coalesce(nameless, unknown, "note", pl.lit("no estimate for these inputs"))
+            )
+        )
+        .drop("note")
+    )
