@@ -54,7 +54,7 @@ def cells_from_rows(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(
         case_id=pl.col("id").cast(pl.String),
         workload=pl.lit("measured"),
-        weight_format=pl.col("weight_format").replace(dict(FORMATS)),
+        weight_format=_weight_format(),
         source_framework=pl.col("framework"),
         framework=pl.col("framework").replace_strict(dict(PRESETS), default=pl.col("framework")),
         lora_targets=pl.when(pl.col("method") == "full").then(None).otherwise("lora_targets"),
@@ -67,6 +67,13 @@ def cells_from_rows(rows: pl.DataFrame) -> pl.DataFrame:
         kbit_upcast=pl.col("kbit_upcast").cast(pl.Boolean),
         optimizer_state_dtype=pl.col("optimizer_state_dtype"),
     ).drop("master_weights", strict=False)
+
+
+def _weight_format() -> pl.Expr:
+    """Catalog id of the printed format; fms' bitsandbytes plugin always quantises doubly."""
+    named = pl.col("weight_format").replace(dict(FORMATS))
+    double = (pl.col("framework") == "fms") & (named == "nf4")
+    return pl.when(double).then(pl.lit("nf4-dq")).otherwise(named)
 
 
 def estimates(cells: pl.DataFrame, tables: Tables) -> pl.DataFrame:

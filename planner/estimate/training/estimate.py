@@ -136,7 +136,6 @@ def _allocators(tables: Tables) -> pl.LazyFrame:
         "nccl_mib_high",
         "gemm_workspaces",
         "activations_spread",
-        "fused_fp32_copies",
     )
 
 

@@ -27,15 +27,25 @@ def forward_bytes() -> pl.Expr:
     """Peak of head and loss in the forward pass.
 
     Plain: the logits, their fp32 copy, and log-softmax in fp32 (10 bytes a logit with 16-bit
-    compute); a final soft-cap adds its output. `logits_fp32_copies` counts the fp32 tensors: 2 for
-    transformers since 4.46, 3 where shifted logits are copied. `fused` (one kernel for the cross
-    entropy) works on the logits in place of fp32 copies. Source: training oracle, to the byte.
+    compute); a final soft-cap adds its output. transformers before 4.50 copied the shifted
+    logits once more, and before 4.46 let the 16-bit logits go. Source: training oracle, to the
+    byte; fms runs for the older copies.
     """
+    plain = _before_loss() + FP32 * (pl.col("logits_fp32_copies") - 1)
+    return pl.col("logit_elements") * _by_kernel(plain, fused_bytes()) + _chunks() + _labels()
+
+
+def fused_bytes() -> pl.Expr:
+    """A cross entropy in one kernel writes its gradient into the logits that it was given."""
+    return _before_loss()
+
+
+def _before_loss() -> pl.Expr:
+    """The head's output, its fp32 copy, and the shifted copy of older versions."""
     own = logits_element_bytes()
-    copies = FP32 * pl.col("logits_fp32_copies") - _free_cast()
-    plain = own + copies + _softcap()
-    fused = own + _softcap() + FP32 * pl.col("fused_fp32_copies")
-    return pl.col("logit_elements") * _by_kernel(plain, fused) + _chunks() + _labels()
+    upcast = FP32 - _free_cast()
+    kept = pl.when(pl.col("frees_logits") & (own < FP32)).then(0.0).otherwise(own)
+    return kept + _softcap() + upcast + FP32 * pl.col("copies_shifted_logits")
 
 
 def _free_cast() -> pl.Expr:
@@ -47,8 +57,7 @@ def backward_bytes() -> pl.Expr:
     """Peak of the loss's backward pass: log-softmax, its gradient and the gradient below it."""
     copies = FP32 * pl.col("logits_backward_copies")
     plain = copies + _softcap() + _held()
-    fused = logits_element_bytes() * 2 + _softcap() + FP32 * pl.col("fused_fp32_copies")
-    return pl.col("logit_elements") * _by_kernel(plain, fused) + _chunks() + _labels()
+    return pl.col("logit_elements") * _by_kernel(plain, fused_bytes()) + _chunks() + _labels()
 
 
 def head_backward_bytes() -> pl.Expr:

@@ -50,6 +50,8 @@ PRESET_FACTS: Final = (
     "prefetched_layers",
     "fsdp_root_holds_embeddings",
     "kernel_temporaries",
+    "keeps_frozen_inputs",
+    "transformers_version",
 )
 """Behaviour of a framework that a cell can't override."""
 
@@ -109,6 +111,10 @@ INPUT_TYPES: Final[dict[str, type[pl.DataType]]] = {
     "sharding": pl.String,
     "nodes": pl.Int64,
 }
+KEEPS_LOGITS: Final = 4.046
+"""transformers version (4.46) from which the 16-bit logits live on beside their fp32 copy."""
+SHIFT_WITHOUT_COPY: Final = 4.050
+"""transformers version (4.50) from which the loss shifts labels instead of copying logits."""
 SHARDS_WEIGHTS: Final = ("zero3", "fsdp", "hsdp")
 
 
@@ -166,6 +172,15 @@ def cs_preset() -> pl.Expr:
     return pl.col("^preset_.*$")
 
 
+def transformers_version() -> pl.Expr:
+    """Version of transformers as major.minor/1000, from the framework's version text; or null."""
+    parts = [
+        pl.col("framework_version").str.extract(r"transformers (\d+)\.(\d+)", group).cast(pl.Float64)
+        for group in (1, 2)
+    ]
+    return parts[0] + parts[1] / 1000
+
+
 def _stored_element() -> pl.Expr:
     """Bytes of the part of the base that is not quantised: its own format, else the checkpoint."""
     own = dtype_bytes("weight_format")
@@ -182,7 +197,9 @@ def _derived() -> list[pl.Expr]:
     fsdp = pl.col("is_sharded")
     # FSDP mixed precision hands 16-bit parameters to the layers, so nothing is cast inside them.
     casts = (weight > compute) & ~fsdp
-    upcast = pl.col("kbit_upcast") & (pl.col("method") == "qlora")
+    # FSDP hands parameters over in one dtype, so the fp32 cast of k-bit training has no effect.
+    upcast = pl.col("kbit_upcast") & (pl.col("method") == "qlora") & ~fsdp
+    version = pl.coalesce(transformers_version(), "transformers_version")
     under_autocast = casts | (pl.col("autocast") & pl.col("is_adapted"))
     trained = pl.when("is_full").then(weight).otherwise(dtype_bytes("adapter_dtype"))
     return [
@@ -193,6 +210,8 @@ def _derived() -> list[pl.Expr]:
             "compute_element_bytes"
         ),
         casts.alias("casts_weights"),
+        (version < SHIFT_WITHOUT_COPY).cast(pl.Float64).alias("copies_shifted_logits"),
+        (version < KEEPS_LOGITS).alias("frees_logits"),
         (pl.coalesce("compute_dtype", "weight_format") == "fp16").alias("half_precision"),
         upcast.alias("kbit_upcast"),
         dtype_bytes("adapter_dtype").alias("adapter_element_bytes"),
