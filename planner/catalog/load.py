@@ -13,9 +13,9 @@ import polars as pl
 
 from planner.catalog import frames
 from planner.catalog.names import NameIndex, NameProblem
-from planner.catalog.read import SCHEMAS, Row, read_source
+from planner.catalog.read import SCHEMAS, Path_, Row, read_rows, read_source
 from planner.catalog.support import support_frame
-from planner.documents import check_document
+from planner.documents import Document, check_document
 from planner.errors import InputProblems, Problem
 
 DATA: Final = Path(__file__).resolve().parent / "data"
@@ -144,16 +144,30 @@ class Catalog:
             shipped = [row for row in shipped if _offer_key(row) not in replaced]
         return [*shipped, *own]
 
+    def with_source(self, kind: str, source: Document | Path, *, at: Path_ = ()) -> Catalog:
+        """A catalog with the rows of a user's file, or of a part of a document, on top.
+
+        Raises:
+            InputProblems: every mistake in it, with its place (see `read.read_rows`).
+            OutsideFailure: the file is there but the system refuses to read it.
+        """
+        rows = read_rows(source, kind, at=at, catalog=self)
+        return self._with(kind, rows)
+
+    def _with(self, kind: str, rows: Iterable[Row]) -> Catalog:
+        return Catalog(MappingProxyType({**self.added, kind: (*self.added.get(kind, ()), *rows)}))
+
     def with_rows(self, kind: str, rows: Iterable[Row]) -> Catalog:
         """A catalog with a user's rows on top: facts must be new, prices may replace.
+
+        Prefer `with_source`, whose errors name the line.
 
         Args:
             kind: gpus, offers, formats, models, optimizers, engines or frameworks.
             rows: as `read.read_rows` returns them. Offers may name their GPU as people do.
 
         Raises:
-            InputProblems: an id is in the catalog already. (For rows from a document prefer
-                `read.read_rows` with this catalog, which knows the place.)
+            InputProblems: an id is in the catalog already.
             NameProblem: an offer names an unknown or ambiguous GPU.
         """
         fresh = [dict(row) for row in rows]
@@ -168,14 +182,13 @@ class Catalog:
             ]
             if problems:
                 raise InputProblems(problems)
-        added = {**self.added, kind: (*self.added.get(kind, ()), *fresh)}
-        return Catalog(MappingProxyType(added))
+        return self._with(kind, fresh)
 
     def has(self, kind: str, entry: str) -> bool:
         """Whether an id is in the catalog, exactly so."""
         if kind == "models":
             return entry in self.models()
-        return any(row.get("id") == entry for row in self.rows(kind))
+        return any(_id(row) == entry for row in self.rows(kind))
 
     def resolve(self, kind: str, name: str) -> str:
         """The id that a name means (`names.resolve_name`).
@@ -207,15 +220,11 @@ class Catalog:
     def _index(self, kind: str) -> NameIndex:
         if kind not in self._names:
             index = NameIndex(kind)
-            seen = set()
             for row in self.rows(kind):
-                if row["id"] in seen:  # several versions of one engine
-                    continue
-                seen.add(row["id"])
                 aliases = list(row.get("aliases", ()))
                 if kind == "models":  # without the owner, too
-                    aliases += [name.rpartition("/")[2] for name in (row["id"], *aliases)]
-                index.add({**row, "aliases": aliases})
+                    aliases += [name.rpartition("/")[2] for name in (_id(row), *aliases)]
+                index.add({**row, "id": _id(row), "aliases": aliases})
             self._names[kind] = index
         return self._names[kind]
 
@@ -241,6 +250,10 @@ class Models(Mapping[str, Row]):
 
     def __contains__(self, model: object) -> bool:
         return model in self._added or model in _model_files()
+
+
+def _id(row: Row) -> str:
+    return str(row.get("id", row.get("engine")))
 
 
 def _offer_key(row: Row) -> tuple[Any, ...]:

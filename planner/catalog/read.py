@@ -11,11 +11,15 @@ import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from planner.catalog.names import NameProblem
 from planner.documents import Document, Mark, check_document, load_document, load_schema
 from planner.documents.reader import MAX_FILE_BYTES, json_path
 from planner.errors import InputProblems, OutsideFailure, Problem
+
+if TYPE_CHECKING:
+    from planner.catalog.load import Catalog
 
 Path_ = tuple[str | int, ...]
 Row = dict[str, Any]
@@ -26,23 +30,30 @@ SCHEMAS: Final = {
     "formats": "formats",
     "models": "model",
     "optimizers": "optimizers",
-    "engines": "engines",
+    "engines": "engine",
     "frameworks": "frameworks",
 }
-_ID_FIELDS: Final = ("id",)
 
 
-def read_rows(source: Document | Path, kind: str, *, at: Path_ = ()) -> list[Row]:
+def read_rows(
+    source: Document | Path,
+    kind: str,
+    *,
+    at: Path_ = (),
+    catalog: Catalog | None = None,
+) -> list[Row]:
     """Rows of one kind from a file or from the part `at` of a document.
 
     Args:
         source: a document, or the path of a `.yaml`, `.yml`, `.json` or `.csv` file.
         kind: gpus, offers, formats, models, optimizers, engines or frameworks.
         at: where in a document the rows stand; its whole content by default.
+        catalog: check against it as well: ids must be new, and offers get the id of the GPU that
+            they name.
 
     Raises:
         InputProblems: every mistake found: YAML or CSV, schema, an id given twice, ranges out of
-            order.
+            order, an unknown GPU.
         OutsideFailure: the file is there but the system refuses to read it.
     """
     document = read_source(source, kind) if isinstance(source, Path) else source
@@ -52,6 +63,9 @@ def read_rows(source: Document | Path, kind: str, *, at: Path_ = ()) -> list[Row
     rows = part.data if isinstance(part.data, list) else [part.data]
     if not problems:
         problems = list(_meaning_problems(part, rows, kind))
+        if catalog is not None:
+            rows, strangers = _against(catalog, part, rows, kind)
+            problems += strangers
     if problems:
         raise InputProblems(_shown_at(problem, at) for problem in problems)
     return rows
@@ -108,14 +122,34 @@ def _meaning_problems(part: Document, rows: list[Row], kind: str) -> Iterator[Pr
                 )
 
 
+def _against(
+    catalog: Catalog, part: Document, rows: list[Row], kind: str
+) -> tuple[list[Row], list[Problem]]:
+    """Rows with the catalog's GPU ids, and what stands in the way of layering them on it."""
+    listed = isinstance(part.data, list)
+    known: list[Row] = []
+    problems: list[Problem] = []
+    for index, row in enumerate(rows):
+        where: Path_ = (index,) if listed else ()
+        if kind == "offers":
+            try:
+                row = {**row, "gpu": catalog.resolve("gpus", row["gpu"])}
+            except NameProblem as problem:
+                problems.append(problem.problem(part, (*where, "gpu")))
+        elif kind != "engines" and catalog.has(kind, row["id"]):
+            message = f"'{row['id']}' is in the catalog already"
+            hint = "give it an id of its own"
+            problems.append(part.problem((*where, "id"), "duplicate-id", message, hint))
+        known.append(row)
+    return known, problems
+
+
 def _unique_key(row: Row, kind: str) -> str:
     if kind == "offers":
         return " / ".join(
             str(row[name]) for name in ("provider", "instance_type", "region", "gpu", "purchase")
         )
-    if kind == "engines":
-        return f"{row.get('id', row.get('engine'))} {row.get('version', row.get('versions'))}"
-    return str(row.get("id"))
+    return str(row.get("id", row.get("engine")))
 
 
 def read_csv(path: Path, schema: str, *, shown_as: str | None = None) -> Document:
