@@ -141,68 +141,61 @@ def parse_document(text: str, file: str) -> Document:
         InputProblems: where the text can't be read on: syntax errors, anchors, an empty file.
             Every other mistake is collected in `problems` of the result.
     """
-    _refuse_aliases(text, file)
+    _refuse_bombs(text, file)
     try:
         node = yaml.compose(text, Loader=_BASE_LOADER)
     except yaml.YAMLError as error:
         raise InputProblems([_syntax_problem(error, file)]) from None
-    except RecursionError:
-        raise InputProblems([_too_deep(file, 1, 1, ())]) from None
-    if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
+    if node is None or (isinstance(node, yaml.ScalarNode) and node.value in _NULLS):
         raise InputProblems([Problem(file, 1, 1, "empty", "$", "the file is empty")])
     document = Document(file, None)
     document.data = _build(node, (), document, document.problems)
     return document
 
 
-def _refuse_aliases(text: str, file: str) -> None:
-    """Anchors and aliases are refused before anything is built, so that no bomb can expand."""
+def _refuse_bombs(text: str, file: str) -> None:
+    """Look at the event stream before anything is built from it.
+
+    Aliases could expand without end, and nesting could exhaust the stack of the C parser, which
+    ends the process instead of raising.
+    """
+    depth = 0
     try:
         for event in yaml.parse(text, Loader=_BASE_LOADER):
+            line, col = _place(event.start_mark)
             anchor = getattr(event, "anchor", None)
             if anchor is not None:
-                mark = event.start_mark
-                raise InputProblems(
-                    [
-                        Problem(
-                            file,
-                            mark.line + 1 if mark else 1,
-                            mark.column + 1 if mark else 1,
-                            "anchor",
-                            "",
-                            f"anchors and aliases ('{anchor}') are not allowed",
-                            "write the value out",
-                        )
-                    ]
-                )
+                message = f"anchors and aliases ('{anchor}') are not allowed"
+                hint = "write the value out"
+                raise InputProblems([Problem(file, line, col, "anchor", "", message, hint)])
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > MAX_DEPTH:
+                message = f"is nested more than {MAX_DEPTH} levels deep"
+                raise InputProblems([Problem(file, line, col, "too-deep", "", message)])
     except yaml.YAMLError as error:
         raise InputProblems([_syntax_problem(error, file)]) from None
-    except RecursionError:
-        raise InputProblems([_too_deep(file, 1, 1, ())]) from None
+
+
+def _place(mark: Any) -> tuple[int, int]:
+    return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
 
 
 def _syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or str(error).splitlines()[0]
     context = getattr(error, "context", None)
-    line, col = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+    line, col = _place(mark)
     message = f"{what} ({context})" if context else str(what)
     hint = "indent with spaces, not tabs" if "\\t" in message or "'\t'" in message else ""
     return Problem(file, line, col, "yaml-syntax", "", message, hint)
 
 
-def _too_deep(file: str, line: int, col: int, path: Path_) -> Problem:
-    return Problem(
-        file, line, col, "too-deep", json_path(path), f"is nested more than {MAX_DEPTH} levels deep"
-    )
-
-
 def _build(node: yaml.Node, path: Path_, document: Document, problems: list[Problem]) -> Any:
     mark = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
     document.values[path] = mark
-    if len(path) > MAX_DEPTH:
-        problems.append(_too_deep(document.file, mark.line, mark.col, path[:3]))
-        return None
     if _has_explicit_tag(node):
         problems.append(
             document.problem(path, "tag", f"the tag '{node.tag}' is not allowed", "remove it")
