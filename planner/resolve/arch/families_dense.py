@@ -231,7 +231,7 @@ FAMILIES = (
         plan=windowed(types=_by_rope),
     ),
     Family(
-        types=("exaone4",),
+        types=("exaone4", "exaone4_5_text"),
         attention=gqa(qk_norm="head"),
         mlp=gated(),
         norms=SANDWICH[1::2],

@@ -66,7 +66,7 @@ def _opt_extra(config: Config, _: Plan, s: Sheet) -> None:
 
 FAMILIES = (
     Family(
-        types=("gpt2",),
+        types=("gpt2", "gpt-sw3"),
         attention=fused_qkv(scope="attn", qkv="c_attn", out="c_proj", transposed=True),
         mlp=plain("c_fc", "c_proj", inner=_inner, bias=True, transposed=True),
         norms=("ln_1", "ln_2"),

@@ -11,9 +11,11 @@ from planner.resolve.arch import (
     families_gemma,
     families_gpt,
     families_hybrid,
+    families_late,
     families_mla,
     families_moe,
     families_moe_more,
+    families_shared,
     multimodal,
 )
 from planner.resolve.arch.config import (
@@ -40,9 +42,11 @@ def families() -> dict[str, Family]:
         families_gemma,
         families_gpt,
         families_hybrid,
+        families_late,
         families_mla,
         families_moe,
         families_moe_more,
+        families_shared,
     )
     return {name: family for m in modules for family in m.FAMILIES for name in family.types}
 

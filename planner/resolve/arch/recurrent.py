@@ -205,28 +205,39 @@ def split_delta(*, scope: str = "linear_attn") -> Block:
     return block
 
 
-def kimi_delta(*, scope: str = "self_attn") -> Block:
-    """Kimi delta attention (arXiv 2510.26692): a delta rule with a gate per channel."""
+def kimi_delta(*, scope: str = "self_attn", narrow: bool = True) -> Block:
+    """Kimi delta attention (arXiv 2510.26692): a delta rule with a gate per channel.
+
+    `narrow` where the gates go through a bottleneck of one head's width.
+    """
 
     def block(config: Config, plan: Plan, sheet: Sheet) -> None:
         s = sheet.at(scope, "attention")
         own = config.get("linear_attn_config", {})
         h = config.hidden_size
-        d = int(own.get("head_dim", config.linear_head_dim))
-        q = int(own.get("num_heads", config.linear_num_heads))
-        k = int(own.get("short_conv_kernel_size", config.linear_conv_kernel_dim))
+        if narrow:
+            d = int(own.get("head_dim", config.linear_head_dim))
+            q = int(own.get("num_heads", config.linear_num_heads))
+            k = int(own.get("short_conv_kernel_size", config.linear_conv_kernel_dim))
+        else:
+            d, q = int(config.head_dim), int(config.num_attention_heads)
+            k = int(config.short_conv_kernel_size)
         for name in ("q_proj", "k_proj", "v_proj"):
             s.linear(name, h, q * d)
         mixed = s.at("", "mixer")
         mixed.conv("conv1d", 3 * q * d, 1, k, bias=False, split="column")
         f = mixed.at("forget_gate")
         f.param("dt_bias", q * d, split="column")
-        f.param("A_log", 1, 1, q, 1, split="column")
-        f.linear("f_a_proj", h, d, split="replicated", role="attention")
-        f.linear("f_b_proj", d, q * d, role="attention")
+        f.param("A_log", *((1, 1, q, 1) if narrow else (q,)), split="column")
         s.linear("b_proj", h, q)
-        s.linear("g_a_proj", h, d, split="replicated")
-        s.linear("g_b_proj", d, q * d)
+        if narrow:
+            f.linear("f_a_proj", h, d, split="replicated", role="attention")
+            f.linear("f_b_proj", d, q * d, role="attention")
+            s.linear("g_a_proj", h, d, split="replicated")
+            s.linear("g_b_proj", d, q * d)
+        else:
+            f.linear("f_proj", h, q * d, role="attention")
+            s.linear("g_proj", h, q * d)
         s.norm("o_norm", d)
         s.linear("o_proj", q * d, h, split="row")
         sheet.layer.update(

@@ -54,12 +54,14 @@ class Sheet:
         whole: bool = False,
         entries: list[Entry] | None = None,
         layer: dict[str, Any] | None = None,
+        tied: bool = False,
     ) -> None:
         self.prefix = prefix
         self.role = role
         self.norms = norms
         self.copies = copies
         self.whole = whole
+        self.tied = tied
         self.entries: list[Entry] = [] if entries is None else entries
         self.layer: dict[str, Any] = {} if layer is None else layer
 
@@ -75,7 +77,14 @@ class Sheet:
             whole=self.whole,
             entries=self.entries,
             layer=self.layer,
+            tied=self.tied,
         )
+
+    def shared(self) -> Sheet:
+        """This sheet, for tensors that share the storage of another layer's."""
+        sheet = self.at("")
+        sheet.tied = True
+        return sheet
 
     def outer(self) -> Sheet:
         """A sheet for the module that holds this one."""
@@ -87,6 +96,7 @@ class Sheet:
             whole=self.whole,
             entries=self.entries,
             layer=self.layer,
+            tied=self.tied,
         )
         return above
 
@@ -100,6 +110,7 @@ class Sheet:
             whole=True,
             entries=self.entries,
             layer=self.layer,
+            tied=self.tied,
         )
 
     def _add(
@@ -123,7 +134,7 @@ class Sheet:
                 split,
                 in_features,
                 out_features,
-                tied,
+                tied or self.tied,
                 self.copies,
             )
         )
