@@ -1,5 +1,6 @@
 """A user's own GPUs, prices, formats and models: a row or a small file, checked with its place."""
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -220,3 +221,16 @@ def test_an_optimizer_is_one_row(tmp_path: Path) -> None:
     catalog = load_catalog().with_source("optimizers", write(tmp_path, "optimizers.yaml", text))
     assert catalog.resolve("optimizers", "Acme SGD") == "acme-sgd"
     assert catalog.optimizers.filter(id="acme-sgd")["full_states"].to_list() == [1]
+
+
+def test_the_examples_of_the_documentation_are_valid(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "catalogs.md").read_text("utf-8")
+    blocks = re.findall(r"```(yaml|csv)\n(.*?)```", text, re.DOTALL)
+    kinds = {"- id: acme-x1-64gb": "gpus", "provider,": "offers", "- id: acme-int3-g64": "formats"}
+    found = set()
+    for language, block in blocks:
+        for start, kind in kinds.items():
+            if block.startswith(start):
+                assert read_rows(write(tmp_path, f"{kind}.{language}", block), kind)
+                found.add(kind)
+    assert found == set(kinds.values())
