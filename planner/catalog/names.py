@@ -130,6 +130,9 @@ class NameIndex:
         raise NameProblem(self.kind, name, (), self._nearest(name))
 
     def _nearest(self, name: str) -> str:
+        counted = re.fullmatch(r"(.+):\d+", name.strip()) if self.kind == "gpus" else None
+        if counted and squash(counted[1]) in self.squashed:
+            return f"write '{self.resolve(counted[1])}'; how many goes into gpu_counts"
         parts = [entry for entry in self.ids.values() if squash(name) in squash(entry)]
         if squash(name) and 0 < len(parts) <= 6:
             return f"did you mean {quoted_list(parts)}?"

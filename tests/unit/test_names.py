@@ -68,6 +68,11 @@ def test_unknown_gpu_name_gets_the_nearest() -> None:
     assert "h100-sxm-80gb" in raised.value.hint
 
 
+def test_a_count_behind_a_gpu_name_is_explained() -> None:
+    with pytest.raises(NameProblem, match="write 'a100-sxm4-80gb'; how many goes into gpu_counts"):
+        resolve_name("gpus", "A100-80GB:8")
+
+
 def test_nothing_near_points_to_the_list() -> None:
     with pytest.raises(NameProblem, match="planner gpus list"):
         resolve_name("gpus", "zzzzzzzz")
