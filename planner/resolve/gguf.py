@@ -171,6 +171,8 @@ def _read_part(path: Path) -> tuple[dict[str, Any], list[StoredTensor]]:
             return _Reader(file, path, size).read()
     except OSError as error:
         raise BadHeader(f"{path}: can't be read: {error.strerror}") from None
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        raise BadHeader(f"{path}: has a header that contradicts itself") from None
 
 
 class _Reader:
@@ -260,7 +262,7 @@ class _Reader:
     ) -> list[StoredTensor]:
         """Bytes of each tensor: blocks of its type, or the room to the next where unknown."""
         places = sorted(offset for *_, offset in rows)
-        ends = dict(zip(places, [*places[1:], self.file_bytes - start], strict=True))
+        ends = dict(zip(places, [*places[1:], self.file_bytes - start], strict=False))
         tensors = []
         for name, shape, kind, offset in rows:
             room = ends[offset] - offset

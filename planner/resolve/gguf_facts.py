@@ -59,7 +59,10 @@ def read_gguf_model(
     if not gguf.get("block_count") or not gguf.get("embedding_length"):
         kind = gguf.architecture or "of no named architecture"
         raise _problem(path, f"is not a text model: '{kind}' has no block_count")
-    return facts_of(gguf, model or path.stem, str(path), include_mtp=include_mtp)
+    try:
+        return facts_of(gguf, model or path.stem, str(path), include_mtp=include_mtp)
+    except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+        raise _problem(path, f"its keys contradict its tensors: {error}") from None
 
 
 def _problem(path: Path, message: str) -> InputProblems:
