@@ -1,0 +1,150 @@
+"""Where the money goes, and what the numbers rest on: final words for the quieter views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+from planner.plan import Plan
+from planner.report import words
+
+_HASH_SHOWN: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A line of the cost view."""
+
+    name: str
+    month: str
+    percent: str
+    width: float
+    purchases: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShareGroup:
+    """Where the money goes, by one criterion, dearest first."""
+
+    title: str
+    finding: str
+    shares: tuple[Share, ...]
+
+
+def cost_groups(plan: Plan) -> tuple[ShareGroup, ...]:
+    """Monthly cost of what is bought, by workload, model, GPU and provider."""
+    rows = []
+    for case in plan.cases:
+        if not case.is_bought or case.cheapest is None:
+            continue
+        cell = plan.details[case.cheapest].cell
+        if cell.get("usd_per_month"):
+            rows.append((case, cell, float(cell["usd_per_month"])))
+    names = {c.gpu: c.gpu_name for c in plan.configurations}
+    groups = (
+        ("By workload", [(case.workload, usd) for case, _, usd in rows]),
+        ("By model", [(words.model_name(case.model), usd) for case, _, usd in rows]),
+        ("By GPU", [(names.get(str(c.get("gpu")), ""), usd) for _, c, usd in rows]),
+        ("By provider", [(str(cell.get("provider") or "none"), usd) for _, cell, usd in rows]),
+    )
+    return tuple(_share_group(plan, title, pairs) for title, pairs in groups if pairs)
+
+
+def _share_group(plan: Plan, title: str, pairs: Sequence[tuple[str, float]]) -> ShareGroup:
+    sums = [
+        (name, [usd for _, usd in members])
+        for name, members in groupby(sorted(pairs), key=lambda pair: pair[0])
+    ]
+    sums.sort(key=lambda entry: (-sum(entry[1]), entry[0]))
+    whole, largest = sum(usd for _, usd in pairs), sum(sums[0][1])
+    currency = plan.scenario.currency
+    shares = tuple(
+        Share(
+            name=name,
+            month=words.usd(sum(members), currency),
+            percent=f"{100 * sum(members) / whole:.0f}%",
+            width=round(100 * sum(members) / largest, 2),
+            purchases=f"{len(members)} purchase{'s' * (len(members) != 1)}",
+        )
+        for name, members in sums
+    )
+    first = shares[0]
+    if len(shares) == 1:
+        finding = f"All of it is {first.name}."
+    else:
+        finding = f"{first.name} takes {first.percent} of {words.usd(whole, currency)} a month."
+    return ShareGroup(title, finding, shares)
+
+
+def facts(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Assumptions that hold for the whole plan, as name and value."""
+    scenario, inputs = plan.scenario, plan.inputs
+    pairs = [
+        ("Scenario", scenario.file),
+        ("Estimator", scenario.estimator),
+        ("Hours in a month", words.count(scenario.hours_per_month)),
+        ("Currency", scenario.currency),
+        ("Prices", price_dates(plan)),
+        ("Counted from", scenario.as_of or "no date given"),
+        *((_title(name), _setting(value)) for name, value in scenario.constraints.items()),
+        ("Cells estimated", words.count(plan.cells_total)),
+        ("Planner", plan.planner_version),
+        ("Scenario hash", inputs.scenario_sha256[:_HASH_SHOWN]),
+        ("Catalog hash", inputs.catalog_sha256[:_HASH_SHOWN]),
+    ]
+    return tuple((name, value) for name, value in pairs if value != "")
+
+
+def price_dates(plan: Plan) -> str:
+    """From when the prices are."""
+    inputs = plan.inputs
+    oldest, newest = inputs.oldest_price_date, inputs.newest_price_date
+    if oldest is None:
+        text = "no dated price in use"
+    elif oldest == newest:
+        text = f"of {oldest}"
+    else:
+        text = f"{oldest} to {newest}"
+    if inputs.stale_offers:
+        text += f", {inputs.stale_offers} stale"
+    if inputs.undated_offers:
+        text += f", {inputs.undated_offers} without a date"
+    return text
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").replace("usd", "USD").capitalize().replace("usd", "USD")
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_setting(entry)}" for key, entry in value.items())
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Iterable):
+        return ", ".join(_setting(entry) for entry in value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def workload_lines(plan: Plan) -> tuple[tuple[str, str, str, str], ...]:
+    """Name, what varies, what is fixed and what is bought, per workload."""
+    lines = []
+    for workload in plan.workloads:
+        varies = "; ".join(
+            f"{words.AXIS_WORDS.get(axis, axis)}: {_setting(values)}"
+            for axis, values in workload.axes.items()
+        )
+        fixed = "; ".join(
+            f"{words.AXIS_WORDS.get(name, name)}: {_setting(value)}"
+            for name, value in workload.fixed.items()
+        )
+        each = [words.AXIS_WORDS.get(axis, axis).lower() for axis in workload.for_each]
+        bought = f"one for each {' and '.join(each)}" if each else "one: all cases are alternatives"
+        lines.append((workload.name, varies, fixed, bought))
+    return tuple(lines)

@@ -1,0 +1,224 @@
+"""What the page says, with every number and word final; the templates only place it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from planner.plan import COMPONENTS, CellDetail, Plan, PlanCase, PlanConfiguration
+from planner.report import words
+
+_MONTHS: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number with its name: the big ones under the headline."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of a bar, in hundredths of its width."""
+
+    name: str
+    start: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One purchase: the row of the decision table."""
+
+    case_index: int
+    case_id: str
+    workload: str
+    model: str
+    what: str
+    outcome: str
+    sentence: str
+    configuration: str
+    link: str
+    layout: str
+    offer: str
+    hour: str
+    month: str
+    year: str
+    free: str
+    used: str
+    bar: tuple[Segment, ...]
+    tight: bool
+    runner_up: str
+    runner_up_link: str
+    surcharge: str
+    runner_up_reason: str
+
+
+def varying_axes(plan: Plan) -> dict[str, frozenset[str]]:
+    """Workload -> the axes that have more than one value among its cases."""
+    seen: dict[str, dict[str, set[str]]] = {}
+    for case in plan.cases:
+        axes = seen.setdefault(case.workload, {})
+        for axis, value in case.values.items():
+            axes.setdefault(axis, set()).add(str(value))
+    return {
+        workload: frozenset(axis for axis, values in axes.items() if len(values) > 1)
+        for workload, axes in seen.items()
+    }
+
+
+def case_what(case: PlanCase, varying: Mapping[str, frozenset[str]]) -> str:
+    """What sets the case apart, in a line; the method where nothing varies."""
+    shown = words.case_words(case.method, case.values, varying[case.workload])
+    return shown or words.METHOD_WORDS.get(case.method, case.method)
+
+
+def configuration_index(plan: Plan) -> dict[tuple[str, int], PlanConfiguration]:
+    """(gpu, count) -> configuration."""
+    return {(c.gpu, c.gpu_count): c for c in plan.configurations}
+
+
+def configuration_of(
+    plan_index: Mapping[tuple[str, int], PlanConfiguration], cell: Mapping[str, Any]
+) -> PlanConfiguration | None:
+    """The configuration that a cell of `details` is on."""
+    return plan_index.get((str(cell.get("gpu")), int(cell.get("gpu_count") or 0)))
+
+
+def layout_words(cell: Mapping[str, Any]) -> str:
+    """The parallel layout and the replicas of a cell: `TP 2 · PP 2 · 3 replicas`."""
+    names = (("tensor", "TP"), ("pipeline", "PP"), ("expert", "EP"), ("data", "DP"))
+    sizes = [(short, cell.get(f"{name}_parallel_size")) for name, short in names]
+    parts = [f"{short} {size}" for short, size in sizes if size and int(size) > 1]
+    sharding = cell.get("sharding")
+    if sharding and sharding not in ("none", "ddp"):
+        parts.append(str(sharding).upper())
+    replicas = cell.get("replicas")
+    if replicas and int(replicas) > 1:
+        parts.append(f"{replicas} replicas")
+    return " · ".join(parts)
+
+
+def offer_words(cell: Mapping[str, Any]) -> str:
+    """Provider, instance, region and kind of purchase of a cell."""
+    names = ("provider", "instance_type", "region", "purchase")
+    return " · ".join(str(cell[name]) for name in names if cell.get(name))
+
+
+def bar_of(cell: Mapping[str, Any]) -> tuple[Segment, ...]:
+    """The components of a cell as shares of the card's usable memory."""
+    usable = cell.get("usable_gib") or 0
+    if not usable:
+        return ()
+    start, segments = 0.0, []
+    for component in COMPONENTS:
+        width = 100 * (cell.get(f"{component}_gib") or 0) / usable
+        width = min(width, 100 - start)
+        if width > 0:
+            segments.append(Segment(component, round(start, 2), round(width, 2)))
+        start += width
+    return tuple(segments)
+
+
+def choices(plan: Plan) -> tuple[Choice, ...]:
+    """Every purchase by workload; what has no answer comes first."""
+    index, varying = configuration_index(plan), varying_axes(plan)
+    found = [
+        _choice(plan, position, case, index, varying)
+        for position, case in enumerate(plan.cases)
+        if case.is_bought
+    ]
+    order = {workload.name: place for place, workload in enumerate(plan.workloads)}
+    return tuple(
+        sorted(found, key=lambda c: (c.outcome == "chosen", order.get(c.workload, len(order))))
+    )
+
+
+def by_workload(found: Iterable[Choice]) -> list[tuple[str, list[Choice]]]:
+    """Choices in the order given, those of one workload together."""
+    groups: dict[str, list[Choice]] = {}
+    for choice in found:
+        groups.setdefault(choice.workload, []).append(choice)
+    return list(groups.items())
+
+
+def _choice(
+    plan: Plan,
+    position: int,
+    case: PlanCase,
+    index: Mapping[tuple[str, int], PlanConfiguration],
+    varying: Mapping[str, frozenset[str]],
+) -> Choice:
+    detail = None if case.cheapest is None else plan.details[case.cheapest]
+    cell: Mapping[str, Any] = {} if detail is None else detail.cell
+    configuration = configuration_of(index, cell)
+    runner = _runner_up(plan, case, configuration, index)
+    other = None if runner is None else configuration_of(index, runner.cell)
+    currency, month = plan.scenario.currency, cell.get("usd_per_month")
+    utilization = cell.get("utilization")
+    return Choice(
+        case_index=position,
+        case_id=case.case_id,
+        workload=case.workload,
+        model=words.model_name(case.model),
+        what=case_what(case, varying),
+        outcome=case.outcome,
+        sentence=case.sentence,
+        configuration="" if configuration is None else times_sign(configuration.label),
+        link="" if configuration is None else configuration.configuration_id,
+        layout=layout_words(cell),
+        offer=offer_words(cell),
+        hour=words.usd(cell.get("usd_per_hour"), currency),
+        month=words.usd(month, currency),
+        year=words.usd(None if month is None else month * _MONTHS, currency),
+        free="" if utilization is None else words.free_percent(utilization),
+        used=_used(cell),
+        bar=bar_of(cell),
+        tight=cell.get("verdict") == "tight",
+        runner_up="" if other is None else times_sign(other.label),
+        runner_up_link="" if other is None else other.configuration_id,
+        surcharge="" if runner is None else words.surcharge(runner.surcharge_ratio),
+        runner_up_reason="" if runner is None else str(runner.cell.get("reason") or ""),
+    )
+
+
+def _runner_up(
+    plan: Plan,
+    case: PlanCase,
+    chosen: PlanConfiguration | None,
+    index: Mapping[tuple[str, int], PlanConfiguration],
+) -> CellDetail | None:
+    """The first runner-up on other hardware: the same GPUs elsewhere say little."""
+    runners = [plan.details[position] for position in case.runners_up]
+    others = [r for r in runners if configuration_of(index, r.cell) != chosen]
+    return next(iter(others or runners), None)
+
+
+def times_sign(label: str) -> str:
+    """`2x H100` with a real multiplication sign."""
+    head, x, tail = label.partition("x ")
+    return f"{head}× {tail}" if x and head.isdigit() else label
+
+
+def _used(cell: Mapping[str, Any]) -> str:
+    if cell.get("total_gib") is None:
+        return ""
+    return f"{words.gib(cell['total_gib'])} of {words.gib(cell.get('usable_gib'))} GiB"
+
+
+def figures(plan: Plan) -> tuple[Figure, ...]:
+    """The sums under the headline."""
+    totals, currency = plan.totals, plan.scenario.currency
+    answered = totals.bought - totals.incomplete
+    note = "" if not totals.incomplete else f"without {totals.incomplete} unanswered"
+    hours = words.count(plan.scenario.hours_per_month)
+    return (
+        Figure("per month", words.usd(totals.usd_per_month, currency), note),
+        Figure("per year", words.usd(totals.usd_per_year, currency), note),
+        Figure("per hour", words.usd(totals.usd_per_hour, currency), f"{hours} hours a month"),
+        Figure("answered", f"{answered} of {totals.bought}", "purchases asked for"),
+    )
