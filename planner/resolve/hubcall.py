@@ -222,7 +222,7 @@ class Caller:
 
 _BY_KIND: Final = (
     (
-        {"UnsupportedProtocol", "InvalidURL", "LocalProtocolError"},
+        {"UnsupportedProtocol", "InvalidURL", "LocalProtocolError", "UnicodeEncodeError"},
         "the request can't be sent; check that HF_ENDPOINT is a URL and HF_TOKEN one plain word",
     ),
     ({"TooManyRedirects"}, "{hub} redirects in a circle when asked for {what}"),
