@@ -95,6 +95,14 @@ def test_format_names_lead_to_ids(typed: str, meant: str) -> None:
     assert resolve_name("formats", typed) == meant
 
 
+@pytest.mark.parametrize("typed", ["fp4", "4bit", "8-bit"])
+def test_ambiguous_format_name_lists_its_candidates(typed: str) -> None:
+    with pytest.raises(NameProblem) as raised:
+        resolve_name("formats", typed)
+    assert raised.value.code == "ambiguous-format"
+    assert len(raised.value.candidates) >= 3
+
+
 def test_every_id_alias_and_full_name_leads_to_its_own_entry() -> None:
     catalog = load_catalog()
     for kind in ("gpus", "formats"):
