@@ -19,13 +19,30 @@ LAYOUT: Final = (
     "pipeline_parallel_size",
     "expert_parallel_size",
     "vocab_padding",
+    "expert_padding",
 )
 JOIN_KEYS: Final = ("model", "weight_format", *LAYOUT, "is_fused")
 GROUPS: Final = ("embedding", "lm_head", "norm", "experts", "quantised", "rest")
 CHECKPOINT: Final = "checkpoint"
 DEFAULT_BITS: Final = 16.0
 _DTYPE_BITS: Final = {"fp32": 32.0, "float32": 32.0, "fp8": 8.0, "float8_e4m3fn": 8.0}
-_CUT: Final = ("split", "num_key_value_heads", "num_experts", "vocabulary_rows")
+_CUT: Final = (
+    "split",
+    "num_key_value_heads",
+    "num_experts",
+    "vocabulary_rows",
+    "narrow_expert_width",
+)
+GGUF_BITS: Final = {
+    "q_proj": "attn_q_bits",
+    "k_proj": "attn_k_bits",
+    "v_proj": "attn_v_bits",
+    "o_proj": "attn_output_bits",
+    "gate_proj": "ffn_gate_bits",
+    "up_proj": "ffn_up_bits",
+    "down_proj": "ffn_down_bits",
+}
+"""Leaf of a linear -> the column with its bits in a GGUF mix; others take the format's mean."""
 
 
 def weights_by_rank(tables: Tables, wanted: pl.LazyFrame) -> pl.LazyFrame:
@@ -33,7 +50,9 @@ def weights_by_rank(tables: Tables, wanted: pl.LazyFrame) -> pl.LazyFrame:
 
     `wanted` has the columns `model`, `weight_format` (a format id, or `checkpoint` for the weights
     as they are stored), `tensor_parallel_size`, `pipeline_parallel_size`, `expert_parallel_size`
-    and optionally `vocab_padding` (rows of the vocabulary are padded to a multiple of it; 1).
+    and optionally `vocab_padding` (rows of the vocabulary are padded to a multiple of it; 1),
+    `expert_padding` (a rank's width of an expert in MXFP4 is padded to a multiple of it; 1) and
+    `is_fused` (q, k, v and gate, up are one tensor each).
 
     Adds `weights_bytes` (most loaded rank), `first_rank_weights_bytes` (pipeline stage 0),
     `total_weights_bytes` (all ranks of one replica), and the most loaded rank's bytes by group:
@@ -104,7 +123,11 @@ def stored_tensors(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
     heads and experts of its first layer.
     """
     heads = tables.layers.select(
-        "model", "num_key_value_heads", "num_experts", first_layer="layer_index"
+        "model",
+        "num_key_value_heads",
+        "num_experts",
+        "moe_intermediate_size",
+        first_layer="layer_index",
     )
     return (
         _with_stored_format(tables, pairs)
@@ -121,6 +144,10 @@ def _cut_sizes() -> list[pl.Expr]:
         pl.when(split == "kv").then("num_key_value_heads").otherwise(0).alias(_CUT[1]),
         pl.when(split == "experts").then("num_experts").otherwise(0).alias(_CUT[2]),
         pl.when(split == "vocab").then(pl.col("shape").list.first()).otherwise(0).alias(_CUT[3]),
+        pl.when((split == "experts") & (pl.col("stored_format") == "mxfp4"))
+        .then("moe_intermediate_size")
+        .otherwise(0)
+        .alias(_CUT[4]),
     ]
 
 
@@ -170,11 +197,15 @@ def _with_stored_format(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
     as_stored = (pl.col("weight_format") == CHECKPOINT) | pl.col("is_checkpoint_format").fill_null(
         False
     )
+    have = tables.formats.collect_schema().names()
     layout = tables.formats.select(
+        *(name for name in GGUF_BITS.values() if name in have),
         stored_format="weight_format",
+        stored_family="family",
         stored_bits="bits_per_parameter",
         payload_bits="bits_per_weight",
         channel_bits="per_channel_scale_bits",
+        tensor_bits="per_tensor_bits" if "per_tensor_bits" in have else pl.lit(0.0),
     )
     return (
         pairs.join(owned, on=["model", "weight_format"], how="left")
@@ -185,7 +216,18 @@ def _with_stored_format(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
         .join(tables.tensors, on="model")
         .with_columns(stored_format=_stored_format())
         .join(layout, on="stored_format", how="left")
+        .with_columns(stored_bits=_bits_of_leaf([c for c in GGUF_BITS.values() if c in have]))
     )
+
+
+def _bits_of_leaf(columns: list[str]) -> pl.Expr:
+    """Bits of a linear: its own in a GGUF mix, else the format's."""
+    named = [
+        pl.when(pl.col("leaf") == leaf).then(column)
+        for leaf, column in GGUF_BITS.items()
+        if column in columns
+    ]
+    return pl.coalesce(*(name.otherwise(None) for name in named), "stored_bits")
 
 
 def _stored_format() -> pl.Expr:
@@ -294,11 +336,19 @@ def rank_share() -> pl.Expr:
     """
     tp, ep = pl.col("tensor_parallel_size"), pl.col("expert_parallel_size")
     padding = pl.col("vocab_padding")
-    heads, experts, rows = (pl.col(name) for name in _CUT[1:])
+    heads, experts, rows = (pl.col(name) for name in _CUT[1:4])
     padded = (rows + padding - 1) // padding * padding
-    whole_experts = (experts + ep - 1) // ep / experts / pl.max_horizontal(tp // ep, 1)
+    moe_tp = pl.max_horizontal(tp // ep, 1)
+    whole_experts = (experts + ep - 1) // ep / experts / moe_tp
     split = pl.col("split")
-    return (
+    width = pl.col("narrow_expert_width") / pl.when(ep > 1).then(moe_tp).otherwise(tp)
+    unit = pl.col("expert_padding")
+    wider = (
+        pl.when((split == "experts") & (width > 0) & (unit > 1))
+        .then((width / unit).ceil() * unit / width)
+        .otherwise(1.0)
+    )
+    share = (
         pl.when((split == "kv") & (heads > 0))
         .then(pl.max_horizontal(1 / tp, 1 / heads))
         .when((split == "vocab") & (rows > 0))
@@ -309,3 +359,4 @@ def rank_share() -> pl.Expr:
         .then(1.0)
         .otherwise(1 / tp)
     )
+    return share * wider

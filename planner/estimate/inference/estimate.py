@@ -97,14 +97,20 @@ def _working(bound: Bound) -> tuple[pl.Expr, pl.Expr]:
     held = pl.col("holds_moe_workspace")
     workspace = working.moe_workspace_bytes(bound)
     output = working.step_output_bytes()
-    forward = working.forward_bytes(bound) + workspace * (1 - held)
+    forward = _layer_peak(bound)
     logits = working.logit_peak_bytes(bound) + output
-    expected = working.forward_bytes() + working.moe_workspace_bytes() * (1 - held)
-    forward_binds = expected >= working.logit_peak_bytes() + output
+    forward_binds = _layer_peak("expected") >= working.logit_peak_bytes() + output
     peak = pl.max_horizontal(forward, logits)
-    kept = constant("activation_base_bytes", bound) + working.tower_bytes(bound) + workspace * held
+    kept = working.resident_bytes(bound) + workspace * held
     activations = kept + pl.when(forward_binds).then(peak).otherwise(output)
     return activations, pl.when(forward_binds).then(0.0).otherwise(peak - output)
+
+
+def _layer_peak(bound: Bound) -> pl.Expr:
+    """The larger of a layer's two halves: attention over an expanded latent, or the MLP."""
+    workspace = working.moe_workspace_bytes(bound) * (1 - pl.col("holds_moe_workspace"))
+    mlp = working.forward_bytes(bound) + workspace
+    return pl.max_horizontal(mlp, working.latent_scratch_bytes(bound))
 
 
 def _phase_columns() -> list[pl.Expr]:
@@ -122,9 +128,9 @@ def _phase_columns() -> list[pl.Expr]:
 def _inner_stage(bound: Bound) -> pl.Expr:
     """Activations of a pipeline stage that makes no logits: it receives and sends hidden states."""
     return (
-        constant("activation_base_bytes", bound)
-        + working.forward_bytes(bound)
-        + working.moe_workspace_bytes(bound)
+        working.resident_bytes(bound)
+        + _layer_peak(bound)
+        + working.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
         + 2.0 * working.step_output_bytes()
     )
 
@@ -133,7 +139,7 @@ def _phase() -> pl.Expr:
     """Where the peak is: an engine with a pool reserves all at once, others peak in a phase."""
     step = pl.col("step_activations_expected") + pl.col("step_logits_expected")
     prefill = pl.col("prompt_sequence_bytes") * pl.col("stored_sequences") + step
-    base = constant("activation_base_bytes")
+    base = working.resident_bytes()
     decode = pl.col("room_sequence_bytes") * pl.col("stored_sequences") + base
     load = _untied_head()
     return (
@@ -160,14 +166,14 @@ def _items() -> list[pl.Expr]:
     in_step = phase.is_in([SERVING, PREFILL])
     exprs: list[pl.Expr] = []
     for bound in BOUNDS:
-        base = constant("activation_base_bytes", bound)
+        base = working.resident_bytes(bound)
         step = pl.col(f"step_activations_{bound}")
         values = {
             "weights": _weights(bound),
             "adapter": _adapter(),
             "activations": pl.when(in_step).then(step).otherwise(base),
             "logits": pl.when(in_step).then(f"step_logits_{bound}").otherwise(0.0),
-            "kv_cache": _cache() * constant("cache_share", bound),
+            "kv_cache": _cache() * _cache_share(bound),
             "recurrent_state": _state(),
             "cuda_context": constant("context_bytes", bound),
             "cuda_graphs": working.graph_bytes(bound),
@@ -185,7 +191,8 @@ def _weights(bound: Bound) -> pl.Expr:
     """Weights of the rank as the engine holds them, without what is offloaded to the CPU."""
     resident = (
         pl.col("rank_weights_bytes") * constant("weights_share", bound)
-        + constant("weights_extra_bytes", bound)
+        + constant("tower_weights_extra_share", bound) * working.tower_weights_bytes()
+        - working.embedding_on_cpu_bytes()
         + pl.col("allocation_slack_bytes")
         + working.rope_cache_bytes()
         + working.absorbed_mla_bytes()
@@ -199,6 +206,13 @@ def _adapter() -> pl.Expr:
     """LoRA adapters kept beside the weights, in 16 bits: slots x parameters x 2 / TP."""
     parameters = pl.col("adapter_parameters") * pl.col("lora_adapters")
     return 2.0 * parameters / pl.col("tensor_parallel_size")
+
+
+def _cache_share(bound: Bound) -> pl.Expr:
+    """Rounding of the cache, and how unevenly users split layers over the stages."""
+    stages = pl.col("pipeline_parallel_size") > 1
+    split = pl.when(stages).then(constant("layer_split_share", bound)).otherwise(1.0)
+    return constant("cache_share", bound) * split
 
 
 def _cache() -> pl.Expr:

@@ -77,9 +77,9 @@ def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     )
     return (
         with_profile.join(
-            weights_by_rank(tables, with_profile.select(_WEIGHT_KEYS).unique()).rename(
-                {"weights_bytes": "rank_weights_bytes"}
-            ),
+            weights_by_rank(
+                tables, with_profile.select(_WEIGHT_KEYS).unique().rename(_HELD)
+            ).rename({**{new: old for old, new in _HELD.items()}, **_RANK}),
             on=list(_WEIGHT_KEYS),
             how="left",
         )
@@ -95,19 +95,27 @@ def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
 
 _WEIGHT_KEYS: Final = (
     "model",
-    "weight_format",
+    "held_format",
     "tensor_parallel_size",
     "pipeline_parallel_size",
     "expert_parallel_size",
     "vocab_padding",
+    "expert_padding",
     "is_fused",
 )
+_HELD: Final = {"held_format": "weight_format"}
+_RANK: Final = {"weights_bytes": "rank_weights_bytes"}
 _CACHE_KEYS: Final = ("model", "tensor_parallel_size", "pipeline_parallel_size", "layer_split")
 
 
 def _derived_keys() -> list[pl.Expr]:
     split = pl.when(pl.col("split_counts_output") > 0)
+    doubles = (pl.col("weight_format") == "nf4") & (pl.col("nf4_double_quantises") > 0)
     return [
+        pl.when(doubles).then(pl.lit("nf4-dq")).otherwise("weight_format").alias("held_format"),
+        pl.max_horizontal(pl.col("mxfp4_expert_padding").fill_null(1), 1)
+        .cast(pl.Int64)
+        .alias("expert_padding"),
         pl.col("vocab_padding_rows").fill_null(1).cast(pl.Int64).alias("vocab_padding"),
         (pl.col("has_fused_linears").fill_null(0) > 0).alias("is_fused"),
         split.then(pl.lit(SPLIT_WITH_OUTPUT)).otherwise(pl.lit(SPLIT_EVEN)).alias("layer_split"),
@@ -174,7 +182,11 @@ def _model_facts(tables: Tables) -> pl.LazyFrame:
         .alias("absorbed_elements"),
         (pl.col("kv_lora_rank").max() > 0).alias("has_mla"),
     )
-    return tables.models.select(
+    linear = (pl.col("kind") == "linear") & ~pl.col("role").is_in(["lm_head", "multimodal"])
+    largest = tables.tensors.group_by("model").agg(
+        pl.col("numel").filter(linear).max().fill_null(0).alias("largest_linear_elements")
+    )
+    sizes = tables.models.select(
         "model",
         "hidden_size",
         "vocab_size",
@@ -183,8 +195,10 @@ def _model_facts(tables: Tables) -> pl.LazyFrame:
         "max_position_embeddings",
         "embedding_parameters",
         "tied_embeddings",
+        "multimodal_parameters",
         (pl.col("multimodal_parameters") > 0).alias("has_towers"),
-    ).join(layers, on="model", how="left")
+    )
+    return sizes.join(layers, on="model", how="left").join(largest, on="model", how="left")
 
 
 def _defaults() -> list[pl.Expr]:
@@ -194,7 +208,10 @@ def _defaults() -> list[pl.Expr]:
     )
     seqs = pl.when(large).then("default_seqs_large").otherwise("default_seqs")
     batched = (
-        pl.when(pl.col("batched_tokens_follow_context") > 0)
+        pl.when(
+            (pl.col("batched_tokens_follow_context") > 0)
+            & (pl.col("context_tokens").fill_null(0) <= pl.col("follow_context_limit_tokens"))
+        )
         .then(pl.max_horizontal(pl.col("context_tokens").fill_null(2048), 2048))
         .when(large)
         .then("default_batched_tokens_large")

@@ -45,7 +45,10 @@ def moe_workspace_bytes(bound: Bound = "expected") -> pl.Expr:
     cut = pl.when(ep > 1).then(pl.max_horizontal(tp // ep, 1)).otherwise(tp)
     width = pl.col("expert_width") / cut
     elements = pl.max_horizontal(width, "hidden_size") + 2 * width
-    routed = pl.col("step_tokens") * pl.col("experts_per_token") * elements
+    chunk = pl.col("moe_chunk_tokens")
+    step = pl.col("step_tokens")
+    at_once = pl.when(chunk > 0).then(pl.min_horizontal(step, chunk)).otherwise(step)
+    routed = at_once * pl.col("experts_per_token") * elements
     size = constant("moe_workspace_share", bound) * routed * pl.col("activation_element_bytes")
     return pl.when(pl.col("has_narrow_experts")).then(0.0).otherwise(size)
 
@@ -86,7 +89,11 @@ def step_output_bytes() -> pl.Expr:
 
 
 def graph_bytes(bound: Bound = "expected") -> pl.Expr:
-    """CUDA graphs: a base and an amount per layer of this rank; none in eager mode."""
+    """CUDA graphs: a base and an amount per layer of this rank; none in eager mode.
+
+    The constants are for all batch sizes up to the capture limit; with fewer sequences vLLM
+    captures sizes up to twice their number, so the share is that of the captured sizes.
+    """
     layers = pl.col("num_hidden_layers") / pl.col("pipeline_parallel_size")
     moe = pl.col("moe_layers") / pl.col("pipeline_parallel_size")
     size = (
@@ -94,7 +101,22 @@ def graph_bytes(bound: Bound = "expected") -> pl.Expr:
         + constant("graph_layer_bytes", bound) * layers
         + constant("graph_moe_layer_bytes", bound) * moe
     )
-    return pl.when(pl.col("enforce_eager").fill_null(False)).then(0.0).otherwise(size)
+    share = captured_sizes("step_sequences") / captured_sizes(None)
+    limited = pl.when(pl.col("graph_capture_limit_tokens") > 0).then(size * share).otherwise(size)
+    return pl.when(pl.col("enforce_eager").fill_null(False)).then(0.0).otherwise(limited)
+
+
+def captured_sizes(sequences: str | None) -> pl.Expr:
+    """Batch sizes vLLM captures: 1, 2, 4, every 8th to 256, every 16th to the limit.
+
+    Up to twice `sequences`, or all of them where that is None.
+    """
+    limit = pl.col("graph_capture_limit_tokens")
+    last = limit if sequences is None else pl.min_horizontal(2.0 * pl.col(sequences), limit)
+    small = pl.min_horizontal((last.log(2.0) + 1.0).floor(), 3.0)
+    eighths = pl.min_horizontal(last, 248.0) // 8
+    sixteenths = pl.max_horizontal((last - 240.0) // 16, 0.0)
+    return small + eighths + sixteenths
 
 
 def communication_bytes(bound: Bound = "expected") -> pl.Expr:
@@ -128,3 +150,36 @@ def untied_fp8_head_bytes() -> pl.Expr:
     untied = pl.col("tied_embeddings") & (pl.col("weight_family") == "fp8")
     copy = pl.col("fp8_unties_head") * pl.col("embedding_parameters") * 2.0
     return pl.when(untied).then(copy).otherwise(0.0)
+
+
+def resident_bytes(bound: Bound = "expected") -> pl.Expr:
+    """Buffers alive whatever the step does: libraries, towers, dequantised copies."""
+    return constant("activation_base_bytes", bound) + tower_bytes(bound) + quantised_scratch_bytes()
+
+
+def quantised_scratch_bytes() -> pl.Expr:
+    """16-bit buffers of weight-only kernels: GPTQ's largest matrix, AWQ's widest output."""
+    name = pl.col("weight_format")
+    matrix = pl.col("gptq_int4_scratch") * pl.col("largest_linear_elements") * 2.0
+    output = (
+        pl.col("awq_mlp_elements_per_token") * pl.col("widest_mlp") * pl.col("step_tokens") * 2.0
+    )
+    return (
+        pl.when(name.str.starts_with("gptq-int4"))
+        .then(matrix)
+        .when(name.str.starts_with("awq"))
+        .then(output)
+        .otherwise(0.0)
+    )
+
+
+def tower_weights_bytes() -> pl.Expr:
+    """16-bit weights of vision and audio towers on one rank."""
+    return 2.0 * pl.col("multimodal_parameters") / pl.col("tensor_parallel_size")
+
+
+def embedding_on_cpu_bytes() -> pl.Expr:
+    """The input embedding where an engine leaves it on the CPU and the head has its own tensor."""
+    return pl.col("embedding_on_cpu") * pl.when(pl.col("tied_embeddings")).then(0.0).otherwise(
+        "embedding_weights_bytes"
+    )
