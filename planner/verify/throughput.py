@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from planner.estimate.inference import estimate_inference
 from planner.estimate.speed import with_speed
 from planner.resolve.tables import Tables
 
@@ -31,6 +32,7 @@ RANDOM_LENGTHS: Final = (1024, 8192)
 RANDOM_LENGTH_SHARE: Final = 0.9
 """Runs at these nominal lengths draw each request between 80 and 100 % of it."""
 
+DRAFTING_IMAGES: Final = ("trtllm 1.2.0rc6.post3",)
 _FORMATS: Final = {"fp8_block": "fp8-block", "fp8": "fp8", "nvfp4": "nvfp4", "mxfp4": "mxfp4"}
 
 
@@ -69,6 +71,7 @@ def throughput_cells(rows: pl.DataFrame, tables: Tables) -> pl.LazyFrame:
             data_parallel_size=pl.col("attention_dp_size"),
             expert_parallel_size=pl.col("moe_ep_size"),
             nodes=pl.lit(1, dtype=pl.Int64),
+            speculative_tokens=_drafted(),
             input_tokens=_mean_tokens("input_tokens"),
             output_tokens=_mean_tokens("output_tokens"),
             context_tokens=pl.col("input_tokens") + pl.col("output_tokens"),
@@ -82,6 +85,18 @@ def _mean_tokens(name: str) -> pl.Expr:
         RANDOM_LENGTHS
     )
     return pl.when(random).then(pl.col(name) * RANDOM_LENGTH_SHARE).otherwise(pl.col(name))
+
+
+def _drafted() -> pl.Expr:
+    """Draft tokens of the runs whose image served speculative decoding only.
+
+    The file has no column for it. Published launch settings of these images: three tokens from
+    the model's own prediction heads, one with attention data parallelism.
+    """
+    image = pl.concat_str("engine", pl.lit(" "), "engine_version")
+    fewer = pl.col("attention_dp_size") > 1
+    count = pl.when(fewer).then(pl.lit(1.0)).otherwise(3.0)
+    return pl.when(image.is_in(DRAFTING_IMAGES).fill_null(False)).then(count)
 
 
 def _own_formats(tables: Tables) -> pl.LazyFrame:
@@ -109,13 +124,26 @@ def _weight_format() -> pl.Expr:
     )
 
 
+def admitted(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
+    """Cells with `max_concurrent_sequences`: how many memory and the engine let run at once.
+
+    A run that the estimate has no room for did run: its limit stays unknown.
+    """
+    usable = tables.gpus.select("gpu", "usable_low_bytes", "usable_bytes", "usable_high_bytes")
+    room = pl.col("max_concurrent_sequences")
+    limits = estimate_inference(cells.join(usable, on="gpu", how="left"), tables).select(
+        "id", max_concurrent_sequences=pl.when(room >= 1).then(room)
+    )
+    return cells.join(limits, on="id", how="left", maintain_order="left")
+
+
 def throughput_estimates(rows: pl.DataFrame, tables: Tables) -> pl.DataFrame:
     """Measured and estimated latency of every run, one row a run and component.
 
     Columns: id, component (`tpot_ms`, `ttft_ms`), unit (`ms`), measured, low, expected, high,
     note (why there is no estimate).
     """
-    estimated = with_speed(throughput_cells(rows, tables), tables).collect()
+    estimated = with_speed(admitted(throughput_cells(rows, tables), tables), tables).collect()
     parts = [
         estimated.select(
             "id",

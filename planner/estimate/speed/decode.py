@@ -8,7 +8,12 @@ from __future__ import annotations
 import polars as pl
 
 from planner.estimate.speed.communication import all_reduce_seconds
-from planner.estimate.speed.hardware import half_flops, matrix_flops, weight_bandwidth
+from planner.estimate.speed.hardware import (
+    computes_in_fp4,
+    half_flops,
+    matrix_flops,
+    weight_bandwidth,
+)
 from planner.estimate.speed.sums import SPARSE_ATTENTION_TOKENS
 
 _US = 1e-6
@@ -17,10 +22,11 @@ _US = 1e-6
 def touched_share(tokens: pl.Expr) -> pl.Expr:
     """Share of the routed experts that at least one of `tokens` tokens is sent to.
 
-    `1 - (1 - k / E)^tokens`: uniform, independent routing.
+    `1 - (1 - k / E)^(tokens^s)`: uniform, independent routing for s = 1; tokens of a batch prefer
+    the same experts, so that they count as fewer independent ones.
     """
     idle = 1 - pl.col("s_num_experts_per_tok") / pl.col("s_num_experts")
-    return 1 - idle.clip(0.0, 1.0).pow(tokens)
+    return 1 - idle.clip(0.0, 1.0).pow(tokens.pow(pl.col("s_expert_spread")))
 
 
 def pass_tokens() -> pl.Expr:
@@ -50,7 +56,8 @@ def routed_seconds() -> pl.Expr:
     active = pl.col("s_num_experts_per_tok") / pl.col("s_num_experts")
     flops = 2 * pl.col("s_routed_parameters") * active * tokens / pl.col("s_ranks")
     rate = matrix_flops("routed") * pl.col("s_decode_compute_fraction")
-    seconds = pl.max_horizontal(read / weight_bandwidth("routed"), flops / rate)
+    bandwidth = weight_bandwidth("routed") * pl.col("s_expert_bandwidth_fraction")
+    seconds = pl.max_horizontal(read / bandwidth, flops / rate)
     return pl.when(pl.col("s_routed_parameters") > 0).then(seconds).otherwise(0.0)
 
 
@@ -91,6 +98,7 @@ def attended_tokens(context: pl.Expr) -> pl.Expr:
 def kernel_seconds() -> pl.Expr:
     """Kernels of one pass that follow one another, at the time a small one takes.
 
+    Products in 4 bits need their inputs quantised by kernels of their own.
     Without CUDA graphs (`enforce_eager`) each launch costs as much as in prefill.
     """
     kinds = {
@@ -102,6 +110,8 @@ def kernel_seconds() -> pl.Expr:
         "dense_layers": "kernels_dense",
     }
     count = pl.sum_horizontal(pl.col(f"s_{a}") * pl.col(f"s_{b}") for a, b in kinds.items())
+    quantised = pl.col("s_kernels_quantisation") * pl.col("s_num_hidden_layers")
+    count = count + pl.when(computes_in_fp4("linear")).then(quantised).otherwise(0.0)
     eager = pl.when("s_eager").then("s_prefill_launch_factor").otherwise(1.0)
     return count * pl.col("s_kernel_us") * pl.col("s_engine_kernel_factor") * eager * _US
 

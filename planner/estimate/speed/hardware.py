@@ -54,6 +54,11 @@ def _native(group: str) -> pl.Expr:
     )
 
 
+def computes_in_fp4(group: str) -> pl.Expr:
+    """Whether a group's products run in 4 bits, inputs included."""
+    return _native(group) == "4bit"
+
+
 def matrix_flops(group: str) -> pl.Expr:
     """Peak dense FLOP/s in the dtype that a group computes in."""
     native = _native(group)

@@ -13,7 +13,7 @@ from planner.resolve.tables import Tables
 OTHER: Final = "other"
 DEFAULT_CONTEXT_TOKENS: Final = 4096
 INPUT_SHARE_OF_CONTEXT: Final = 0.75
-DEFAULT_ACCEPTANCE: Final = 0.7
+DEFAULT_ACCEPTANCE: Final = 0.65
 _GPU_FACTS: Final = (
     "architecture",
     "memory_bandwidth_bytes_per_second",

@@ -33,14 +33,15 @@ def token_seconds() -> pl.Expr:
 def admission_seconds() -> pl.Expr:
     """First-token time of an admitted request.
 
-    Engine overhead, its own prefill, the prompts that arrived with it (`burst_share` of the load
-    arrives at once) and the running steps it waits for.
+    Request handling, which grows with the sequences in flight, its own prefill, the prompts that
+    arrived with it (`burst_share` of the load arrives at once) and the steps it waits for.
     """
     queue = pl.col("s_burst_share") * (pl.col("s_sequences") - 1).clip(lower_bound=0.0)
     return (
         pl.col("s_first_token_ms") * 1e-3
         + pl.col("s_prefill_pass")
         + pl.col("s_prompt") * (1 + queue)
+        + pl.col("s_arrival_ms") * 1e-3 * pl.col("s_sequences")
         + pl.col("s_wait_steps") * pl.col("s_token")
     )
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from planner.estimate.weights import CHECKPOINT, stored_bytes_by_layer
+from planner.estimate.weights import stored_tensors
 from planner.resolve.tables import Tables
 
 SPARSE_ATTENTION_TOKENS: Final = 2048
@@ -27,9 +27,8 @@ def model_sums(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
     the sums over layers of `layer_sums`.
     """
     return (
-        pairs.join(_bytes(tables, pairs), on=["model", "weight_format"], how="left")
+        pairs.join(_stored(tables, pairs), on=["model", "weight_format"], how="left")
         .join(_parameters(tables), on="model", how="left")
-        .join(_compute(tables, pairs), on=["model", "weight_format"], how="left")
         .join(layer_sums(tables.layers), on="model", how="left")
         .with_columns(
             head_bytes=pl.when("tied_embeddings").then("embedding_bytes").otherwise("head_bytes"),
@@ -50,18 +49,50 @@ def _narrow(group: str) -> pl.Expr:
     )
 
 
-def _bytes(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
-    size, role = pl.col("bytes"), pl.col("role")
+def _stored(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """Bytes by group, and the dtype that most of a group computes in."""
+    role = pl.col("role")
+    groups = {
+        "linear": ~role.is_in(_OUTSIDE),
+        "routed": role == "routed_experts",
+        "head": role == "lm_head",
+        "embedding": role == "embedding",
+    }
+    size = pl.col("bytes") * pl.col("count")
     return (
-        stored_bytes_by_layer(tables, pairs)
+        stored_tensors(tables, pairs)
         .filter(~pl.col("tied"))
+        .join(_compute_dtypes(tables), on="stored_format", how="left")
+        .with_columns(size=size)
         .group_by("model", "weight_format")
         .agg(
-            size.filter(~role.is_in(_OUTSIDE)).sum().alias("linear_bytes"),
-            size.filter(role == "routed_experts").sum().alias("routed_bytes"),
-            size.filter(role == "lm_head").sum().alias("head_bytes"),
-            size.filter(role == "embedding").sum().alias("embedding_bytes"),
+            *(
+                pl.col("size").filter(of).sum().alias(f"{name}_bytes")
+                for name, of in groups.items()
+            ),
+            *(
+                pl.col("computes")
+                .filter(groups[name])
+                .sort_by(pl.col("size").filter(groups[name]), descending=True)
+                .first()
+                .alias(f"{name}_compute")
+                for name in ("linear", "routed")
+            ),
         )
+    )
+
+
+def _compute_dtypes(tables: Tables) -> pl.LazyFrame:
+    """Storage format to the dtype of its matrix products; weight-only formats use 16 bits."""
+    family = pl.col("family")
+    floats = family.is_in(["fp8", "fp4"]) & (pl.col("weight_format") != "fp4-bnb")
+    return tables.formats.select(
+        stored_format="weight_format",
+        computes=pl.when(floats)
+        .then(family)
+        .when(pl.col("compute_dtype") == "int8")
+        .then(pl.lit("int8"))
+        .otherwise(pl.lit("16bit")),
     )
 
 
@@ -76,43 +107,6 @@ def _parameters(tables: Tables) -> pl.LazyFrame:
         routed_parameters=pl.col("routed_experts_parameters").cast(pl.Float64),
         head_parameters=(pl.col("hidden_size") * pl.col("vocab_size")).cast(pl.Float64),
     )
-
-
-def _compute(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
-    """Compute dtype of linears and experts: that of the format which stores most of them."""
-    family, dtype = pl.col("family"), pl.col("compute_dtype")
-    names = tables.formats.select(
-        "weight_format",
-        computes=pl.when(family.is_in(["fp8", "fp4"]) & (pl.col("weight_format") != "fp4-bnb"))
-        .then(family)
-        .when(dtype == "int8")
-        .then(pl.lit("int8"))
-        .otherwise(pl.lit("16bit")),
-    )
-    size = pl.col("numel") * pl.col("count")
-    stored = (
-        tables.tensors.filter(pl.col("kind").is_in(["linear", "experts"]))
-        .with_columns(routed=pl.col("role") == "routed_experts", size=size)
-        .filter(~pl.col("role").is_in(["lm_head", "multimodal"]))
-        .group_by("model", "routed", "checkpoint_format")
-        .agg(pl.col("size").sum())
-        .group_by("model", "routed")
-        .agg(pl.col("checkpoint_format").sort_by("size", descending=True).first())
-    )
-    linear, routed = stored.filter(~pl.col("routed")), stored.filter("routed")
-    frame = pairs
-    for name, part in (("linear", linear), ("routed", routed)):
-        own = part.select("model", own="checkpoint_format")
-        wanted = pl.when(pl.col("weight_format") == CHECKPOINT).then("own").otherwise("named")
-        frame = (
-            frame.with_columns(named=pl.col("weight_format"))
-            .join(own, on="model", how="left")
-            .with_columns(format_used=wanted)
-            .join(names.rename({"weight_format": "format_used"}), on="format_used", how="left")
-            .rename({"computes": f"{name}_compute"})
-            .drop("own", "named", "format_used")
-        )
-    return frame
 
 
 def layer_sums(layers: pl.LazyFrame) -> pl.LazyFrame:
