@@ -46,9 +46,10 @@ def _property(text: str) -> str:
 
 def show_bug(error: Exception) -> None:
     """A message for an error that should not exist, with the trace only where it is asked for."""
+    said = str(error).strip().splitlines() or [""]
     click.echo(
         f"error: this is a bug in planner {planner.__version__}: "
-        f"{type(error).__name__}: {error}\n"
+        f"{type(error).__name__}: {said[0]}\n"
         "Please report it with the command you ran; PLANNER_TRACE=1 prints where it happened.",
         err=True,
     )

@@ -31,21 +31,24 @@ def estimate_cells(
     """
     from planner.estimate.support import with_support
 
-    supported = with_support(cells, tables)
     if settings.estimator == RULE_OF_THUMB:
         from planner.estimate.rule_of_thumb import estimate_rule_of_thumb
 
-        estimated = estimate_rule_of_thumb(supported, tables, settings.rule_of_thumb)
-        return _one_replica(_without_speed(estimated))
+        estimated = _without_speed(estimate_rule_of_thumb(cells, tables, settings.rule_of_thumb))
+        return _one_replica(with_support(estimated, tables))
     if serves:
         from planner.estimate.demand import with_demand
         from planner.estimate.inference import estimate_inference
         from planner.estimate.speed import with_speed
 
-        return with_demand(with_speed(estimate_inference(supported, tables), tables))
+        served = with_support(estimate_inference(cells, tables), tables)
+        return with_demand(with_speed(served, tables))
     from planner.estimate.training import estimate_training
 
-    return _one_replica(estimate_training(supported, tables))
+    trained = with_support(estimate_training(cells, tables), tables)
+    if "tokens_per_second" not in trained.collect_schema().names():
+        trained = _without_speed(trained)
+    return _one_replica(trained)
 
 
 def terms_of(settings: EstimatorSettings, method: str, engine: str | None) -> tuple[Term, ...]:

@@ -107,6 +107,8 @@ def estimate_rule_of_thumb(
             .otherwise(pl.lit("serving")),
             relative_speed=relative_speed(settings),
             note=pl.lit(None, pl.String),
+            unsupported_reason=pl.lit(None, pl.String),
+            impossible_reason=pl.lit(None, pl.String),
         )
     )
 

@@ -16,11 +16,11 @@ FLOAT_FAMILY: Final = "float"
 
 
 def with_support(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
-    """Add `unsupported_reason` and `impossible_reason` (text or null).
+    """Put what every estimator would refuse before an estimator's own reasons.
 
-    Needs method, weight_format, model, gpu, layout_reason, tensor_parallel_size,
-    pipeline_parallel_size and expert_parallel_size; tables.formats, tables.gpu_formats and
-    tables.models.
+    Needs `unsupported_reason` and `impossible_reason` (text or null) as the estimator left them,
+    method, weight_format, model, gpu, layout_reason, pipeline_parallel_size and
+    expert_parallel_size; tables.formats, tables.gpu_formats and tables.models.
     """
     formats = tables.formats.select(
         "weight_format", _family=pl.col("family"), _trainable=pl.col("trainable_base")
@@ -42,9 +42,11 @@ def with_support(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     else:
         joined = joined.with_columns(_support=pl.lit("native"), _lacks=pl.lit(None, pl.String))
     joined = joined.with_columns(
-        unsupported_reason=pl.coalesce(gpu_lacks_format(), method_lacks_base()),
+        unsupported_reason=pl.coalesce(
+            gpu_lacks_format(), method_lacks_base(), "unsupported_reason"
+        ),
         impossible_reason=pl.coalesce(
-            pl.col("layout_reason"), too_many_stages(), no_experts_to_split()
+            "layout_reason", too_many_stages(), no_experts_to_split(), "impossible_reason"
         ),
     )
     helpers = ("_family", "_trainable", "_layers", "_stored", "_experts", "_support", "_lacks")

@@ -6,7 +6,6 @@ from typing import Final
 
 import polars as pl
 
-from planner.estimate.ledger import component_bytes
 from planner.plan import COMPONENTS, Plan
 from planner.units import BYTES_PER_GIB
 
@@ -78,7 +77,7 @@ def in_gib(cells: pl.DataFrame) -> pl.DataFrame:
         return pl.when(sized).then((value / BYTES_PER_GIB).round(GIB_DIGITS))
 
     return cells.with_columns(
-        *(gib(component_bytes(component)).alias(f"{component}_gib") for component in COMPONENTS),
+        *(gib(pl.col(f"{name}_part_bytes")).alias(f"{name}_gib") for name in COMPONENTS),
         *(gib(pl.col(column)).alias(name) for name, column in totals.items()),
         (pl.col("usable_bytes") / BYTES_PER_GIB).round(2).alias("usable_gib"),
         pl.when(sized).then(pl.col("utilization")).alias("utilization"),

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
 import polars as pl
 
 from planner.choose import Limits, with_choice
 from planner.estimate import estimate_cells
 from planner.estimate.cost import with_cost, with_offers
+from planner.estimate.ledger import component_bytes
 from planner.estimate.verdict import with_verdict
 from planner.grid import cases_frame, serving_configurations, training_configurations
+from planner.pipeline.columns import CELL_COLUMNS
 from planner.pipeline.context import Context
+from planner.plan import COMPONENTS
 from planner.resolve.prices import offer_shapes
+
+BATCH_CELLS: Final = 250_000
+"""Cells estimated at a time: bounds the memory of a large grid to this many wide rows."""
+
+_INTERNAL: Final = (
+    "case_index", "configuration_index", "bought_key", "usable_bytes", "total_low_bytes",
+    "total_bytes", "total_high_bytes", "budget_bytes", "memory_reason", "meets_objectives",
+    "objective_reason", "training_tokens", "epochs", "runs_per_month",
+)  # fmt: skip
+"""What the choice needs of an estimate besides the columns of cells.csv."""
 
 
 def decide(context: Context) -> pl.DataFrame:
@@ -19,20 +35,23 @@ def decide(context: Context) -> pl.DataFrame:
     shapes = offer_shapes(context.catalog.offers, scenario.supply)
     estimated = pl.concat(
         [
-            estimate_cells(cells, context.tables, context.settings, serves=serves)
+            _estimated(batch, context, serves=serves)
             for serves, cells in placements(context)
+            for batch in cells
         ],
         how="diagonal_relaxed",
     )
     priced = with_offers(
-        with_verdict(estimated), shapes.lazy(), any_provider=not scenario.supply.providers
+        estimated.lazy(), shapes.lazy(), any_provider=not scenario.supply.providers
     )
     costed = with_cost(priced, hours_per_month=scenario.assumptions.hours_per_month)
     order = ["case_index", "configuration_index", "provider", "purchase"]
-    indexed = costed.sort(order, nulls_last=True).with_row_index("cell_index")
+    indexed = (
+        costed.sort(order, nulls_last=True).with_row_index("cell_index").collect(engine="in-memory")
+    )
     limits = scenario.constraints
     chosen = with_choice(
-        indexed,
+        indexed.lazy(),
         Limits(
             limits.allow_tight,
             limits.max_usd_per_hour,
@@ -40,27 +59,44 @@ def decide(context: Context) -> pl.DataFrame:
             limits.max_gpus,
         ),
     )
-    return chosen.collect(engine="streaming").sort("cell_index")
+    return chosen.collect(engine="in-memory")
 
 
-def placements(context: Context) -> list[tuple[bool, pl.LazyFrame]]:
-    """Cases x configurations before any estimate: (serves, frame) for serving and training."""
+def _estimated(cells: pl.LazyFrame, context: Context, *, serves: bool) -> pl.DataFrame:
+    """The estimate of a batch, narrowed to what is chosen by and shown.
+
+    Collected here and once: everything behind it reads the result several times, and a query
+    that is read several times would be computed several times.
+    """
+    full = with_verdict(estimate_cells(cells, context.tables, context.settings, serves=serves))
+    names = set(full.collect_schema().names())
+    kept = [name for name in dict.fromkeys((*CELL_COLUMNS, *_INTERNAL)) if name in names]
+    parts = [component_bytes(name).alias(f"{name}_part_bytes") for name in COMPONENTS]
+    return full.select(*kept, *parts).collect(engine="in-memory")
+
+
+def placements(context: Context) -> Iterator[tuple[bool, Iterator[pl.LazyFrame]]]:
+    """Cases x configurations before any estimate, for serving and for training, in batches."""
     scenario = context.scenario
     gpus = context.catalog.gpus
     cases = cases_frame(scenario).join(
         context.adapters, on=["model", "method", "lora_rank", "lora_targets"], how="left",
         maintain_order="left",
     )  # fmt: skip
-    usable = gpus.select("gpu", "usable_low_bytes", "usable_bytes", "usable_high_bytes").lazy()
-    frames = []
     for serves, make in ((True, serving_configurations), (False, training_configurations)):
         part = cases.filter((pl.col("method") == "inference") == serves)
         if part.height:
-            cells = (
-                part.lazy()
-                .join(make(scenario.supply, gpus).lazy(), how="cross")
-                .join(usable, on="gpu", how="left")
-                .with_columns(memory_headroom=pl.lit(scenario.constraints.memory_headroom))
-            )
-            frames.append((serves, cells))
-    return frames
+            yield serves, _batches(part, make(scenario.supply, gpus), context)
+
+
+def _batches(
+    cases: pl.DataFrame, configurations: pl.DataFrame, context: Context
+) -> Iterator[pl.LazyFrame]:
+    usable = context.catalog.gpus.select(
+        "gpu", "usable_low_bytes", "usable_bytes", "usable_high_bytes"
+    )
+    supply = configurations.join(usable, on="gpu", how="left", maintain_order="left").with_columns(
+        memory_headroom=pl.lit(context.scenario.constraints.memory_headroom)
+    )
+    for some in cases.iter_slices(max(1, BATCH_CELLS // supply.height)):
+        yield some.lazy().join(supply.lazy(), how="cross")

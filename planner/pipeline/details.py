@@ -52,9 +52,10 @@ def explain_cells(context: Context, cells: pl.DataFrame) -> list[tuple[LedgerLin
         estimate_cells(
             frame.join(wanted, on=keys, how="semi"), context.tables, context.settings, serves=serves
         )
-        for serves, frame in placements(context)
+        for serves, frames in placements(context)
+        for frame in frames
     ]
-    full = pl.concat(parts, how="diagonal_relaxed").collect()
+    full = pl.concat([part.collect(engine="in-memory") for part in parts], how="diagonal_relaxed")
     rows = {
         (row["case_index"], row["configuration_index"], row["method"]): row
         for row in full.iter_rows(named=True)
