@@ -124,24 +124,25 @@ def show_model(
       planner models show Qwen/Qwen3-8B --lora 16:all-linear
       planner models show --config ./checkpoint --json
     """
-    from planner.resolve.card import card_text, model_card
-
-    facts = _facts(model, config, assume_like, mtp)
-    card = model_card(facts, lora=_lora(lora))
-    click.echo(json.dumps(card, indent=2) if as_json else card_text(card))
-
-
-def _facts(
-    model: str | None, config: Path | None, assume_like: str | None, mtp: bool
-) -> ModelFacts:
     from planner.catalog.load import load_catalog
-    from planner.resolve.models import facts_of_path, resolve_model
+    from planner.resolve.card import card, card_text
+    from planner.resolve.models import facts_of_path, published_parameters, resolve_model
 
+    adapter = _lora(lora)
+    options: dict[str, Any] = {"include_mtp": mtp, "assume_like": assume_like}
     if config is not None:
-        return facts_of_path(config, model=model, include_mtp=mtp, assume_like=assume_like)
-    if model is None:
+        facts = facts_of_path(config, model=model, **options)
+    elif model is not None:
+        facts = resolve_model(model, catalog=load_catalog(), **options)
+    else:
         raise click.UsageError("name a model, or give --config PATH")
-    return resolve_model(model, catalog=load_catalog(), include_mtp=mtp, assume_like=assume_like)
+    if as_json:
+        click.echo(json.dumps(card(facts, lora=adapter), indent=2))
+        return
+    catalog = load_catalog()
+    rows = {row["weight_format"]: row for row in catalog.formats.to_dicts()}
+    others = published_parameters(facts.model, catalog) if config is None else {}
+    click.echo(card_text(facts, formats=rows, published_parameters=others, lora=adapter))
 
 
 def _lora(text: str | None) -> tuple[int, str] | None:

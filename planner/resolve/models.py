@@ -150,6 +150,14 @@ def catalog_source(record: Mapping[str, Any]) -> str:
     return f"catalog: config.json from {' '.join(parts)}" if source else "catalog"
 
 
+def published_parameters(model: str, catalog: Catalog) -> dict[str, int]:
+    """Parameter counts of a catalog model by other public sources."""
+    if model not in catalog.models():
+        return {}
+    check = catalog.models()[model].get("check") or {}
+    return {str(check["source"]): int(check["parameters"])} if check else {}
+
+
 def looks_like_path(reference: str, base: Path) -> bool:
     """Whether a reference means a file or folder rather than an id."""
     if reference.startswith(("./", "../", "/", "~")) or reference.endswith((".json", GGUF_ENDING)):
@@ -277,6 +285,7 @@ __all__ = [
     "facts_of_path",
     "find_record",
     "own_records",
+    "published_parameters",
     "read_record",
     "record_file_name",
     "resolve_model",
