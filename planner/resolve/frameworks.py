@@ -52,9 +52,7 @@ FRAMEWORK_SCHEMA: Final[dict[str, Any]] = {
     "fsdp_fp32_master": pl.Boolean,
     "kernel_temporaries": pl.Boolean,
     "keeps_frozen_inputs": pl.Boolean,
-    "reserve_share": pl.Float64,
-    "reserve_share_low": pl.Float64,
-    "reserve_share_high": pl.Float64,
+    "fsdp_reserve_mib": pl.Float64,
     "context_mib": pl.Float64,
     "context_mib_low": pl.Float64,
     "context_mib_high": pl.Float64,
@@ -89,7 +87,16 @@ def frameworks_frame(overrides: Mapping[str, Mapping[str, Any]] | None = None) -
         resolved[entry["id"]] = {**base, **entry, "framework": entry["id"]}
     for name, changes in (overrides or {}).items():
         resolved[name] = {**resolved[name], **changes}
-    return _frame(list(resolved.values()), FRAMEWORK_SCHEMA)
+    return _frame(list(resolved.values()), FRAMEWORK_SCHEMA).with_columns(_allocator_columns())
+
+
+def _allocator_columns() -> list[pl.Expr]:
+    """Shares of the allocator's cache as `reserve_<class>_<part>`, the same for every preset."""
+    return [
+        pl.lit(float(row[part])).alias(f"reserve_{row['id']}_{part}")
+        for row in catalog_rows("training_allocator")
+        for part in ("loss", "layer", "saved")
+    ]
 
 
 def _frame(rows: Iterable[Mapping[str, Any]], schema: Mapping[str, Any]) -> pl.DataFrame:

@@ -1,42 +1,85 @@
 """From the bytes torch hands out to what the card shows: cache, workspaces, context.
 
 Allocated is what tensors occupy; reserved adds the caching allocator's unused blocks; a process
-adds the CUDA context with its libraries, and NCCL where there are several GPUs. All constants come
-with low and high from the `frameworks` table (fitted: see its source fields).
+adds the CUDA context with its libraries, and NCCL where there are several GPUs. The constants come
+from the `frameworks` table, with low and high; see training_allocator.yaml for their sources.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 import polars as pl
 
-from planner.estimate.ledger import three
+from planner.estimate.ledger import item_column, three
 
-MIB = float(1 << 20)
+MIB: Final = float(1 << 20)
+CLASSES: Final = ("eager", "none", "fused", "liger")
+PARTS: Final = {"loss": "loss_logits_bytes", "layer": "layer_backward_bytes", "saved": "kept_bytes"}
+FULL_SHARE: Final = 0.7
+"""Share of the other phases' bytes that full fine-tuning caches beside its peak (24 fms runs)."""
+LEAST_SHARE: Final = 0.03
+"""Cache that is left of what moves when the card is full: torch gives back unused blocks."""
+LOW: Final = 0.1
+HIGH: Final = 2.0
+
+
+def reserve_class() -> pl.Expr:
+    """Which entry of training_allocator.yaml holds: eager attention, else the loss kernel."""
+    kernel = pl.col("loss_kernel").replace({"chunked": "none"})
+    return pl.when(pl.col("attention") == "eager").then(pl.lit("eager")).otherwise(kernel)
+
+
+def _by_class() -> pl.Expr:
+    """Sum over the parts of share x bytes, with the shares of the cell's class."""
+    picked = pl.when(pl.lit(False)).then(0.0)
+    for name in CLASSES:
+        parts = [pl.col(f"reserve_{name}_{part}") * pl.col(size) for part, size in PARTS.items()]
+        picked = picked.when(reserve_class() == name).then(pl.sum_horizontal(parts))
+    return picked.otherwise(0.0)
+
+
+def other_phases() -> pl.Expr:
+    """Bytes that full fine-tuning needs in phases other than the fullest one."""
+    every = pl.sum_horizontal(
+        "gradients_kept", "step_bytes", "kept_bytes", "loss_logits_bytes", "layer_backward_bytes"
+    )
+    return (every - moving()).clip(lower_bound=0.0)
+
+
+def moving() -> pl.Expr:
+    """Bytes at the peak that come and go within a step."""
+    return pl.sum_horizontal(
+        "peak_gradients_bytes", "peak_step_bytes", "peak_activations_bytes", "peak_logits_bytes",
+        "peak_gathered_bytes",
+    )
+
+
+def streams_cache() -> pl.Expr:
+    """Blocks that FSDP's communication stream can't share with the computing one."""
+    doublings = pl.col("weight_shards").clip(lower_bound=1.0).log(2)
+    return pl.col("fsdp_reserve_mib") * MIB * doublings
 
 
 def reserve_columns() -> list[pl.Expr]:
-    """`allocator_reserve`: blocks cached beyond the peak of the tensors.
-
-    A share of what comes and goes (activations, logits, gathered layers), because only blocks that
-    are freed and asked for again in other sizes fragment.
-    """
-    moving = (
-        pl.col("activations_bytes")
-        + pl.col("logits_bytes")
-        + pl.col("peak_step_bytes")
-        + pl.col("peak_gathered_bytes")
+    """`allocator_reserve`, shrunk where the card would be full: torch then frees its cache."""
+    full = pl.max_horizontal(FULL_SHARE * other_phases(), _by_class())
+    cache = pl.when("is_full").then(full).otherwise(_by_class()) + streams_cache()
+    held = pl.sum_horizontal(
+        pl.col(item_column(item)).fill_null(0.0) for item in (
+            "weights", "adapter", "gradients", "optimizer", "activations", "logits",
+            "communication", "workspace",
+        )
     )
-    return three(
-        "allocator_reserve",
-        moving * pl.col("reserve_share"),
-        moving * pl.col("reserve_share_low"),
-        moving * pl.col("reserve_share_high"),
-    )
+    room = pl.col("usable_bytes") - held - pl.col("context_mib") * MIB
+    least = LEAST_SHARE * moving()
+    expected = pl.min_horizontal(cache, pl.max_horizontal(room.fill_null(1e30), least))
+    return three("allocator_reserve", expected, LOW * expected, HIGH * cache + least)
 
 
 def context_columns() -> list[pl.Expr]:
-    """`cuda_context`: driver, kernels and libraries of one process."""
-    several = pl.when(pl.col("gpu_count") > 1).then(1.0).otherwise(0.0)
+    """`cuda_context`: driver, kernels and libraries of one process, with NCCL on several GPUs."""
+    several = (pl.col("gpu_count") > 1).cast(pl.Float64)
     nccl, nccl_high = pl.col("nccl_mib") * several, pl.col("nccl_mib_high") * several
     return three(
         "cuda_context",
@@ -51,6 +94,6 @@ def workspace() -> pl.Expr:
 
     8.125 MiB each, 32 MiB on Hopper. Source: getChosenWorkspaceSize of torch.
     """
-    hopper = pl.col("compute_capability").is_between(9.0, 9.9)
+    hopper = pl.col("compute_capability").is_between(9.0, 9.9).fill_null(False)
     each = pl.when(hopper).then(32.0).otherwise(8.125)
     return pl.col("gemm_workspaces") * each * MIB

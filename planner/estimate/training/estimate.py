@@ -15,7 +15,7 @@ from planner.estimate.ledger import (
     sum_items,
     three,
 )
-from planner.estimate.training import allocator, gradients, optimizer, phases, sharding
+from planner.estimate.training import allocator, gradients, logits, optimizer, phases, sharding
 from planner.estimate.training.activations import activation_cases
 from planner.estimate.training.reasons import reason_columns
 from planner.estimate.training.settings import INPUT_TYPES, resolve_settings
@@ -31,6 +31,16 @@ OPTIMIZER_FACTS: Final = (
     "paged",
     "step_copies",
     "master_bytes",
+)
+ALLOCATOR_FACTS: Final = (
+    "fsdp_reserve_mib",
+    "context_mib",
+    "context_mib_low",
+    "context_mib_high",
+    "nccl_mib",
+    "nccl_mib_high",
+    "gemm_workspaces",
+    "activations_spread",
 )
 ALLOCATED: Final = (
     "weights",
@@ -48,6 +58,7 @@ EXPLAINED: Final = (
     "layers_saved_bytes",
     "layer_saved_bytes",
     "layer_backward_bytes",
+    "loss_logits_bytes",
     "base_bytes",
     "trained_parameters",
     "rank_tokens",
@@ -124,19 +135,10 @@ def _optimizers(tables: Tables) -> pl.LazyFrame:
 
 
 def _allocators(tables: Tables) -> pl.LazyFrame:
-    return tables.frameworks.select(
-        "framework",
-        "reserve_share",
-        "reserve_share_low",
-        "reserve_share_high",
-        "context_mib",
-        "context_mib_low",
-        "context_mib_high",
-        "nccl_mib",
-        "nccl_mib_high",
-        "gemm_workspaces",
-        "activations_spread",
-    )
+    shares = [
+        f"reserve_{name}_{part}" for name in allocator.CLASSES for part in allocator.PARTS
+    ]
+    return tables.frameworks.select("framework", *ALLOCATOR_FACTS, *shares)
 
 
 def _rank_columns() -> list[pl.Expr]:
@@ -174,6 +176,10 @@ def _sharded_columns() -> list[pl.Expr]:
         sharding.gathered_layer().alias("gathered_layer_bytes"),
         sharding.gathered_root().alias("gathered_root_bytes"),
         optimizer.step_bytes().alias("step_bytes"),
+        (pl.col("layers_saved_bytes") * phases.stage_share()).alias("kept_bytes"),
+        pl.max_horizontal(logits.forward_bytes(), logits.backward_bytes()).alias(
+            "loss_logits_bytes"
+        ),
         (pl.col("hidden_size") * pl.col("largest_inner") / pl.col("tensor_parallel_size")).alias(
             "first_matrix_elements"
         ),

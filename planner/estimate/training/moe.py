@@ -49,7 +49,7 @@ def moe_backward() -> pl.Expr:
     """Live bytes beyond the saved ones: gradients of the routed product, gate-up and inputs."""
     compute, inner = pl.col("compute"), pl.col("expert_inner")
     kept = pl.max_horizontal("train", "experts_shared")
-    routed = compute * (pl.col("hidden") + inner * (3.0 - kept))
+    routed = compute * (inner * (3.0 - kept) - pl.col("hidden"))
     return (
         pl.when(pl.col("mlp") == "moe")
         .then(pl.col("top_k") * pl.col("routed_share") * routed)
