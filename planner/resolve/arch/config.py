@@ -16,6 +16,8 @@ from typing import Any
 
 from planner.errors import PlannerError, did_you_mean
 
+# Nested types that files spell in a way of their own.
+NESTED_NAMES = {"exaone4_5_text": "exaone4"}
 _INTEGER_ENDINGS = ("_size", "_dim", "_rank", "_heads", "_layers", "_experts", "_per_tok")
 
 
@@ -202,6 +204,7 @@ class Config(Mapping[str, Any]):
             kind = classes[class_name]["model_type"]
         else:
             kind = str(data.get("model_type") or model_type or spec.get("type") or "")
+            kind = NESTED_NAMES.get(kind, kind)
             if kind not in types:
                 raise UnknownModelType(
                     f"{path}: unknown model_type '{kind}'; {did_you_mean(kind, types)}"

@@ -25,7 +25,15 @@ from planner.resolve.arch.family import (
     layer_types,
     windowed,
 )
-from planner.resolve.arch.mlp import fused_gated, gated, moe, plain, shared_total
+from planner.resolve.arch.mlp import (
+    fused_gated,
+    gated,
+    moe,
+    plain,
+    shared_total,
+    write_experts,
+    write_gated,
+)
 from planner.resolve.arch.recurrent import kimi_delta, short_conv
 from planner.resolve.arch.sheet import Plan, Sheet
 
@@ -179,9 +187,41 @@ def _minimax_m3_plan(config: Config) -> list[Plan]:
 
 
 def _m3_shared(config: Config, _: Plan, p: Sheet) -> None:
-    width = int(config.n_shared_experts) * int(config.intermediate_size)
+    width = int(config.shared_intermediate_size)
     p.linear("gate_up_proj", config.hidden_size, 2 * width)
     p.linear("down_proj", width, config.hidden_size, split="row")
+
+
+def ernie_vl_mlps(config: Config) -> list[str]:
+    """Experts from the second layer on, unless the config lists the layers."""
+    if config.get("mlp_layer_types") is not None:
+        return after_dense()(config)
+    return ["dense" if i == 0 else "moe" for i in range(depth(config))]
+
+
+def _ernie_vl_experts(config: Config, plan: Plan, sheet: Sheet) -> None:
+    """Two mixtures side by side: text tokens go to one, image tokens to the other."""
+    s = sheet.at("mlp", "mlp")
+    widths = config.get("moe_intermediate_size") or [1536, 512]
+    counts = config.moe_num_experts
+    counts = counts if isinstance(counts, list) else [counts, counts]
+    h = config.hidden_size
+    for name, width, e in zip(("text_moe", "vision_moe"), widths, counts, strict=False):
+        x = s.at(name)
+        x.param("gate.weight", e, h, role="router")
+        x.param("gate.moe_statics.e_score_correction_bias", 1, e, role="router")
+        write_experts(x.at("experts"), e, h, width)
+    shared = int(config.moe_num_shared_experts) * int(widths[0])
+    if shared:
+        bias = bool(config.get("use_bias"))
+        write_gated(s.at("shared_experts", "shared_experts"), h, shared, bias=bias)
+    sheet.layer.update(
+        mlp="moe",
+        num_experts=counts[0],
+        num_experts_per_tok=config.moe_k,
+        moe_intermediate_size=widths[0],
+        shared_intermediate_size=shared,
+    )
 
 
 FAMILIES = (
@@ -216,6 +256,16 @@ FAMILIES = (
         plan=windowed(after_dense(), types=_cohere2_moe_types),
     ),
     Family(
+        types=("ernie4_5_vl_moe_text",),
+        attention=gqa(bias="use_bias"),
+        mlp={"dense": gated(bias="use_bias"), "moe": _ernie_vl_experts},
+        plan=by_layer(ernie_vl_mlps),
+        norms=PRE_NORM,
+    ),
+    Family(
+        types=("paddleocr_vl_text",), attention=gqa(bias="use_bias"), mlp=gated(bias="use_bias")
+    ),
+    Family(
         types=("hy_v3",),
         attention=gqa(bias="attention_bias", qk_norm="head"),
         mlp={
@@ -245,7 +295,7 @@ FAMILIES = (
     Family(
         types=("lfm3",),
         attention={
-            "full": gqa(qk_norm="head", extra=_lfm3_gate),
+            "full": gqa(bias="attention_bias", qk_norm="head", extra=_lfm3_gate),
             "conv": short_conv(),
         },
         mlp=gated(scope="feed_forward", names=("w1", "w3", "w2")),
@@ -294,8 +344,7 @@ FAMILIES = (
             "dense": fused_gated(inner="dense_intermediate_size"),
             "moe": moe(
                 inner="intermediate_size",
-                shared=lambda config: int(config.get("n_shared_experts", 0))
-                * int(config.intermediate_size),
+                shared="shared_intermediate_size",
                 shared_block=_m3_shared,
             ),
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.resolve.arch.attention import note_attention
+from planner.resolve.arch.attention import kv_heads, note_attention
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.family import LEGACY_LAYER_TYPES, Family, depth
 from planner.resolve.arch.mlp import write_gated
@@ -75,7 +75,7 @@ def _shared_attention(
     """The shared block's attention and norms, on the concatenation of layer and embedding."""
     first = plan.tag[1]
     s = sheet.at(scope) if first else sheet.at(scope).shared()
-    h, q, g = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
+    h, q, g = config.hidden_size, config.num_attention_heads, kv_heads(config)
     a = s.at("self_attn", "attention")
     a.linear("q_proj", wide, q * dim)
     a.linear("k_proj", wide, g * dim, split="kv")

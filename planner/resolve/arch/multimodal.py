@@ -10,9 +10,11 @@ from planner.resolve.arch import towers
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Sheet
 from planner.resolve.arch.towers import write_tower
+from planner.resolve.arch.towers_late import LATE_TOWERS
 from planner.resolve.arch.towers_more import MORE_TOWERS, sam_neck
 
 towers.TOWERS.update(MORE_TOWERS)
+towers.TOWERS.update(LATE_TOWERS)
 Tie = Literal["top", "text", "either"]
 Parts = Callable[[Config, Config, Sheet], None]
 
@@ -25,7 +27,9 @@ class Composite:
         types: the model types it reads.
         parts: writes towers and projectors, given the whole config, the text config and a sheet
             for the parts beside the text model.
-        text: key of the text config; a file without it is flat: its own fields are the text's.
+        inside: key of the nested config that holds all this, where there is one.
+        flat: whether a file without the text config gives the text's fields at the top.
+        text: key of the text config.
         text_root: what the text model is called.
         prefix: what the parts beside it are called under.
         head: the LM head's name.
@@ -41,6 +45,7 @@ class Composite:
     head: str = "lm_head"
     tie: Tie = "top"
     flat: bool = False
+    inside: str = ""
 
 
 def vision(

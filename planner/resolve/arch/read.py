@@ -15,23 +15,30 @@ from planner.resolve.arch import (
     families_mla,
     families_moe,
     families_moe_more,
+    families_remote,
     families_shared,
-    multimodal,
 )
 from planner.resolve.arch.config import (
     Config,
     ConfigProblem,
     UnknownModelType,
+    class_table,
     top_config,
 )
 from planner.resolve.arch.decoder import write_decoder
 from planner.resolve.arch.family import Family
-from planner.resolve.arch.multimodal import Composite
+from planner.resolve.arch.multimodal import COMPOSITES, Composite
+from planner.resolve.arch.multimodal_late import LATE_COMPOSITES
 from planner.resolve.arch.sheet import Sheet, flag, tensors_of
 from planner.resolve.facts import ModelFacts
 from planner.resolve.quantization import read_quantization
 
-TYPE_ALIASES = {"kimi_k2": "deepseek_v3"}
+TYPE_ALIASES = {
+    "kimi_k2": "deepseek_v3",
+    "deepseek_ref": "deepseek_v4",
+    "ernie4_5_moe_vl": "ernie4_5_vl_moe",
+}
+
 
 
 @cache
@@ -46,6 +53,7 @@ def families() -> dict[str, Family]:
         families_mla,
         families_moe,
         families_moe_more,
+        families_remote,
         families_shared,
     )
     return {name: family for m in modules for family in m.FAMILIES for name in family.types}
@@ -54,7 +62,7 @@ def families() -> dict[str, Family]:
 @cache
 def composites() -> dict[str, Composite]:
     """Multimodal family by model type."""
-    return {name: item for item in multimodal.COMPOSITES for name in item.types}
+    return {name: item for item in (*COMPOSITES, *LATE_COMPOSITES) for name in item.types}
 
 
 @cache
@@ -125,6 +133,8 @@ def _read(
     if kind == "mistral" and "layer_types" in data:
         kind = "ministral"
     config = top_config(data, kind)
+    if kind != data["model_type"] and kind != "ministral":
+        config.assume(f"model_type '{data['model_type']}' is read as '{kind}'")
     composite = composites().get(kind)
     if composite is None:
         text, beside = config, []
@@ -132,6 +142,9 @@ def _read(
         root, head = family.root, family.head
         tied = bool(config.get("tie_word_embeddings", False))
     else:
+        if composite.inside:
+            config.assume(f"only the {composite.inside} part is counted: the text it generates")
+            config = config.sub(composite.inside)
         text = text_config(config, composite)
         family = text_family(text)
         root, head = composite.text_root, composite.head
@@ -174,10 +187,29 @@ def _read(
 
 def text_config(config: Config, composite: Composite) -> Config:
     """The text model's config of a multimodal one; a flat file's own fields where it is flat."""
+    if not composite.text:
+        return flat_text(config)
     if composite.flat and not config.given(composite.text):
         own = config.sub(composite.text)
         return own.overlaid(config)
     return config.sub(composite.text)
+
+
+FLAT_TEXTS = {"phi3_v": "phi3"}
+MINICPMV_TEXTS = {"2.5": "llama", "2.6": "qwen2", "4.0": "llama", "4.5": "qwen3"}
+
+
+def flat_text(config: Config) -> Config:
+    """The text model of a config that has no nested one and names no text type."""
+    kind = FLAT_TEXTS.get(config.model_type, "")
+    if config.model_type == "minicpmv":
+        version = str(config.get("version", ""))
+        kind = MINICPMV_TEXTS.get(version, "")
+        if not kind:
+            raise config.problem(f"the text model of MiniCPM-V version '{version}' is not known")
+    config.assume(f"the text model is read as type '{kind}'")
+    fields = {name: config[name] for name in config if name not in ("model_type", "vision_config")}
+    return Config(fields, class_table()[0][kind], parent=config, model_type=kind)
 
 
 def text_family(text: Config) -> Family:

@@ -100,14 +100,14 @@ class Sheet:
         )
         return above
 
-    def booked(self, role: Role) -> Sheet:
-        """This sheet, booking everything under another role."""
+    def booked(self, role: Role, *, whole: bool = True) -> Sheet:
+        """This sheet, booking under another role; norms and the like too where `whole`."""
         return Sheet(
             self.prefix,
             role=role,
             norms=self.norms,
             copies=self.copies,
-            whole=True,
+            whole=whole,
             entries=self.entries,
             layer=self.layer,
             tied=self.tied,

@@ -182,6 +182,11 @@ def _merger(s: Sheet, h: int, merge: int, out: int, kind: str) -> None:
 
 def qwen2_5_vl(config: Config, s: Sheet) -> None:
     """Qwen2.5-VL's tower with gated MLPs; EXAONE 4.5's has fewer key-value heads."""
+    qwen2_5_vl_body(config, s, names=("qkv", "proj"))
+
+
+def qwen2_5_vl_body(config: Config, s: Sheet, names: tuple[str, ...]) -> None:
+    """The same, with the names of its attention projections."""
     h, p, t = config.hidden_size, config.patch_size, config.temporal_patch_size
     kv = config.get("num_key_value_heads")
     s.conv("patch_embed.proj", h, config.in_channels, t, p, p, bias=False)
@@ -190,7 +195,7 @@ def qwen2_5_vl(config: Config, s: Sheet) -> None:
         h,
         config.intermediate_size,
         attention="attn",
-        names=("qkv", "proj"),
+        names=names,
         mlp_names=("gate_proj", "up_proj", "down_proj"),
         norms=("norm1", "norm2"),
         norm_kind="rms",

@@ -131,15 +131,20 @@ def llama4(config: Config, s: Sheet) -> None:
 
 def sam(config: Config, s: Sheet) -> None:
     """The vision half of SAM, windowed but for a few layers."""
-    h, p, grid = config.hidden_size, config.patch_size, config.image_size // config.patch_size
     v = s.at("vision_encoder")
+    sam_stack(config, v)
+    sam_neck(v.at("neck"), config.hidden_size, config.output_channels)
+
+
+def sam_stack(config: Config, v: Sheet) -> None:
+    """Patches, positions and blocks of SAM's encoder."""
+    h, p, grid = config.hidden_size, config.patch_size, config.image_size // config.patch_size
     if config.get("use_abs_pos"):
         v.param("pos_embed", 1, grid, grid, h)
     v.conv("patch_embed.projection", h, config.num_channels, p, p)
     inner = int(config.get("mlp_dim") or int(h * config.mlp_ratio))
-    b = v.at("layers.{j}", copies=config.num_hidden_layers)
     write_block(
-        b,
+        v.at("layers.{j}", copies=config.num_hidden_layers),
         h,
         inner,
         attention="attn",
@@ -158,7 +163,6 @@ def sam(config: Config, s: Sheet) -> None:
                 r = v.at("layers.{j}.attn", copies=copies)
                 r.param("rel_pos_h", 2 * span - 1, d)
                 r.param("rel_pos_w", 2 * span - 1, d)
-    sam_neck(v.at("neck"), h, config.output_channels)
 
 
 def sam_neck(s: Sheet, n_in: int, n_out: int) -> None:
@@ -283,9 +287,11 @@ def qformer(config: Config, s: Sheet) -> None:
         a.linear("output.dense", h, h, bias=True)
         a.norm("output.LayerNorm", h, "layer")
     b = s.at("encoder.layer.{j}", copies=n)
-    b.linear("intermediate_query.dense", h, inner, bias=True)
-    b.linear("output_query.dense", inner, h, bias=True)
-    b.norm("output_query.LayerNorm", h, "layer")
+    routes = ["_query"] + ([""] if config.get("use_qformer_text_input") else [])
+    for route in routes:
+        b.linear(f"intermediate{route}.dense", h, inner, bias=True)
+        b.linear(f"output{route}.dense", inner, h, bias=True)
+        b.norm(f"output{route}.LayerNorm", h, "layer")
 
 
 MORE_TOWERS = {
