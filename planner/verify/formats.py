@@ -9,6 +9,12 @@ from planner.estimate.weights import CHECKPOINT
 
 _PLAIN: Final = ("bf16", "fp16", "fp32")
 _USUAL_GROUP: Final = "-g128"
+_SPELLINGS: Final[Mapping[str, str]] = {
+    "fp4": "fp4-bnb",
+    "fp4-dq": "nf4-dq",
+    "nf4-unsloth-dynamic": "nf4-dq-dynamic",
+}
+"""Names of measured files that the catalog reads otherwise or keeps under one of equal size."""
 
 
 def measured_format(
@@ -28,9 +34,20 @@ def measured_format(
         bits: payload bits by format id.
         resolve: a name to a format id, None where unknown.
     """
-    known = resolve(name) or resolve(f"{name}{_USUAL_GROUP}") or resolve(name.removeprefix("gguf-"))
+    known = _known(name, resolve)
     if name in _PLAIN or not own:
         return known or name
     if known is None or bits.get(own[0]) == bits.get(known):
         return CHECKPOINT
     return known
+
+
+def _known(name: str, resolve: Callable[[str], str | None]) -> str | None:
+    """The catalog's id of a printed name: group size, GGUF prefix and row interleaving aside."""
+    plain = name.removeprefix("gguf-").removesuffix("_r4").removesuffix("_r8")
+    spelled = _SPELLINGS.get(name, name)
+    for candidate in (spelled, f"{name}{_USUAL_GROUP}", plain, f"ggml-{plain}"):
+        found = resolve(candidate)
+        if found:
+            return found
+    return None

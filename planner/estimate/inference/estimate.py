@@ -107,10 +107,11 @@ def _working(bound: Bound) -> tuple[pl.Expr, pl.Expr]:
 
 
 def _layer_peak(bound: Bound) -> pl.Expr:
-    """The larger of a layer's two halves: attention over an expanded latent, or the MLP."""
+    """The larger of a layer's halves: attention (an expanded latent, eager scores) or the MLP."""
     workspace = working.moe_workspace_bytes(bound) * (1 - pl.col("holds_moe_workspace"))
     mlp = working.forward_bytes(bound) + workspace
-    return pl.max_horizontal(mlp, working.latent_scratch_bytes(bound))
+    attention = working.latent_scratch_bytes(bound) + working.eager_score_bytes(bound)
+    return pl.max_horizontal(mlp, attention)
 
 
 def _phase_columns() -> list[pl.Expr]:
@@ -192,6 +193,7 @@ def _weights(bound: Bound) -> pl.Expr:
     resident = (
         pl.col("rank_weights_bytes") * constant("weights_share", bound)
         + constant("tower_weights_extra_share", bound) * working.tower_weights_bytes()
+        + working.narrow_experts_extra_bytes(bound)
         - working.embedding_on_cpu_bytes()
         + pl.col("allocation_slack_bytes")
         + working.rope_cache_bytes()

@@ -220,6 +220,7 @@ def _defaults() -> list[pl.Expr]:
     own = pl.when(pl.col("weight_format") == "fp32").then(4.0).otherwise(2.0)
     context = pl.coalesce(
         "context_tokens",
+        pl.when(pl.col("cache_holds_new_tokens") > 0).then("output_tokens"),
         pl.col("input_tokens") + pl.col("output_tokens").fill_null(0),
         pl.when(pl.col("default_context_tokens") > 0).then("default_context_tokens"),
         "max_position_embeddings",
@@ -269,7 +270,10 @@ def _steps() -> list[pl.Expr]:
         .then(step)
         .otherwise("sequences")
     )
+    fewest = pl.min_horizontal("default_seqs", "default_seqs_large", rows)
+    unsure = (pl.col("is_pooled") > 0) & pl.col("max_num_seqs").is_null()
     return [
+        pl.when(unsure).then(fewest).otherwise(rows).cast(pl.Float64).alias("logit_rows_low"),
         step.cast(pl.Float64).alias("step_tokens"),
         rows.cast(pl.Float64).alias("logit_rows"),
         prompt.cast(pl.Float64).alias("prompt_tokens"),

@@ -35,6 +35,15 @@ def forward_bytes(bound: Bound = "expected") -> pl.Expr:
     return share * pl.col("step_tokens") * elements * pl.col("activation_element_bytes")
 
 
+def eager_score_bytes(bound: Bound = "expected") -> pl.Expr:
+    """Attention scores of one layer where they are written out: sequences x heads x T x T."""
+    eager = (pl.col("attention") == "eager").fill_null(False) | (pl.col("is_always_eager") > 0)
+    heads = pl.col("most_heads") / pl.col("tensor_parallel_size")
+    scores = heads * pl.col("step_tokens") * pl.col("prompt_tokens")
+    size = constant("eager_score_bytes", bound) * constant("prefill_share", bound) * scores
+    return pl.when(eager).then(size).otherwise(0.0)
+
+
 def moe_workspace_bytes(bound: Bound = "expected") -> pl.Expr:
     """Buffers of the fused expert kernels: T x top_k x (max(N/2, K) + N) elements.
 
@@ -75,8 +84,10 @@ def tower_bytes(bound: Bound = "expected") -> pl.Expr:
 def logit_peak_bytes(bound: Bound = "expected") -> pl.Expr:
     """Logits of a step and what sampling makes of them: rows x vocabulary x bytes a logit.
 
-    A model computing in fp32 makes logits of 4 bytes where `bytes_per_logit` counts 2.
+    A model computing in fp32 makes logits of 4 bytes where `bytes_per_logit` counts 2. Where
+    max_num_seqs is left to the engine, the lower bound takes the smaller of its defaults.
     """
+    rows = pl.col("logit_rows_low" if bound == "low" else "logit_rows")
     wider = pl.col("activation_element_bytes") - pl.col("element_bytes")
     return (
         pl.col("logit_rows") * pl.col("vocab_size") * (constant("bytes_per_logit", bound) + wider)
@@ -183,3 +194,9 @@ def embedding_on_cpu_bytes() -> pl.Expr:
     return pl.col("embedding_on_cpu") * pl.when(pl.col("tied_embeddings")).then(0.0).otherwise(
         "embedding_weights_bytes"
     )
+
+
+def narrow_experts_extra_bytes(bound: Bound = "expected") -> pl.Expr:
+    """What MXFP4 kernels hold beyond the padded experts: reordered scales and biases."""
+    extra = constant("mxfp4_experts_extra_share", bound) * pl.col("experts_weights_bytes")
+    return pl.when(pl.col("has_narrow_experts")).then(extra).otherwise(0.0)
