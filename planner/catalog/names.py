@@ -138,6 +138,10 @@ class NameIndex:
             return f"did you mean {quoted_list(parts)}?"
         hint = did_you_mean(name, self.shown, limit=3)
         command = "formats" if self.kind == "formats" else self.kind
+        if self.kind == "models":
+            hint = hint or "see 'planner models list'"
+            fetch = "'planner models add ID' or 'planner lock SCENARIO' reads it from the hub"
+            return f"{hint}; {fetch}" if "/" in name else hint
         return hint or f"see 'planner {command} list'"
 
 
