@@ -9,7 +9,6 @@ import polars as pl
 
 import planner
 from planner.choose import best_per_configuration, bought_cases, ranked
-from planner.pipeline.columns import with_missing
 from planner.pipeline.context import Context
 from planner.pipeline.details import cell_details
 from planner.pipeline.matrix import fit_matrix, offers_left_out, plan_configurations
@@ -31,7 +30,7 @@ from planner.plan import (
 def assemble_plan(context: Context, cells: pl.DataFrame, *, command: str) -> Plan:
     """The Plan of a scenario from its decided cells."""
     scenario = context.scenario
-    lazy = with_missing(cells).lazy()
+    lazy = cells.lazy()
     bought = bought_cases(lazy).collect()
     finalists = ranked(lazy).collect()
     details = cell_details(context, finalists)

@@ -37,7 +37,7 @@ def cells_table(cells: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     """Every cell with the columns of cells.csv, sizes in GiB, rounded."""
     bought = [case.case_id for case in plan.cases if case.is_bought]
     is_bought = pl.col("is_cheapest") & pl.col("case_id").is_in(bought)
-    shown = in_gib(with_missing(cells)).with_columns(
+    shown = in_gib(cells).with_columns(
         is_bought=is_bought,
         utilization=pl.col("utilization").round(4),
         usd_per_hour=pl.col("usd_per_hour").round(4),

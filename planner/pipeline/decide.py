@@ -13,7 +13,7 @@ from planner.estimate.cost import with_cost, with_offers
 from planner.estimate.ledger import component_bytes
 from planner.estimate.verdict import with_verdict
 from planner.grid import cases_frame, serving_configurations, training_configurations
-from planner.pipeline.columns import CELL_COLUMNS
+from planner.pipeline.columns import CELL_COLUMNS, with_missing
 from planner.pipeline.context import Context
 from planner.plan import COMPONENTS
 from planner.resolve.prices import offer_shapes
@@ -59,7 +59,7 @@ def decide(context: Context) -> pl.DataFrame:
             limits.max_gpus,
         ),
     )
-    return chosen.collect(engine="in-memory")
+    return with_missing(chosen.collect(engine="in-memory"))
 
 
 def _estimated(cells: pl.LazyFrame, context: Context, *, serves: bool) -> pl.DataFrame:

@@ -157,3 +157,10 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
     problems = problems_of(tmp_path, text)
     assert problems
     assert all(p.code in ("wrong-type", "missing-key", "bad-value") for p in problems)
+
+
+def test_the_rule_of_thumb_refuses_a_demand_it_cannot_meet(tmp_path: Path) -> None:
+    text = changed("version: 1", "version: 1\nestimator: rule-of-thumb").replace(
+        "    matrix:", "    objectives: {time_per_output_token_ms: 50}\n    matrix:"
+    )
+    assert [(p.line, p.code) for p in problems_of(tmp_path, text)] == [(7, "contradiction")]

@@ -1,0 +1,119 @@
+"""Supply and budgets: GPUs, counts, layouts, providers, ways of buying, ceilings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from planner.errors import did_you_mean
+from planner.scenario.builder import Builder, Path_, sizes, texts
+from planner.scenario.model import Budget, Owned, Supply, Workload
+
+
+class SupplyBuilder(Builder):
+    """Builds the supply side of a scenario."""
+
+    def supply(self, item: Mapping[str, Any]) -> Supply:
+        path: Path_ = ("supply",)
+        parallel = item.get("parallel") or {}
+        regions = texts(item.get("regions"))
+        providers = texts(item.get("providers"))
+        purchase = texts(item.get("purchase")) or ("on-demand",)
+        owned = self.owned(item.get("owned") or [], purchase)
+        if "owned" in purchase and not owned and ("supply", "owned") not in self.raw.broken:
+            self.report((*path, "purchase"), "missing-key", "buying 'owned' needs 'owned' machines")
+        return Supply(
+            gpus=self.gpus(item.get("gpus"), (*path, "gpus")),
+            gpu_counts=tuple(sorted(n for n in item.get("gpu_counts") or (1, 2, 4, 8) if n)),
+            tensor=sizes(parallel.get("tensor", "auto")),
+            pipeline=sizes(parallel.get("pipeline", 1)),
+            expert=sizes(parallel.get("expert", 1)),
+            context=sizes(parallel.get("context", 1)),
+            sharding=None
+            if "auto" in texts(parallel.get("sharding", "auto"))
+            else texts(parallel["sharding"]),
+            multi_node=bool(parallel.get("multi_node", False)),
+            providers=self.named("providers", providers, (*path, "providers")),
+            regions=self.named("regions", regions, (*path, "regions")),
+            purchase=purchase,
+            discounts={
+                self.name("providers", provider, (*path, "discounts", provider)): share
+                for provider, share in (item.get("discounts") or {}).items()
+            },
+            owned=owned,
+        )
+
+    def named(self, kind: str, names: tuple[str, ...], path: Path_) -> tuple[str, ...]:
+        """Provider or region names as ids; empty for `any`."""
+        if not names or names == ("any",):
+            return ()
+        listed = isinstance(self.raw.data["supply"].get(path[-1]), list)
+        return tuple(
+            self.name(kind, name, (*path, index) if listed else path)
+            for index, name in enumerate(names)
+        )
+
+    def gpus(self, items: Any, path: Path_) -> tuple[str, ...]:
+        names = [items] if isinstance(items, str) else list(items or [])
+        if names == ["all"]:
+            return ("all",)
+        listed = isinstance(items, list)
+        found: list[str] = []
+        for index, name in enumerate(names):
+            if name is None:
+                continue
+            here = (*path, index) if listed else path
+            gpu = self.name("gpus", name, here)
+            if gpu in found:
+                self.report(here, "duplicate-value", f"'{name}' is {gpu}, which is listed already")
+            found.append(gpu)
+        return tuple(found)
+
+    def owned(self, items: Iterable[Any], purchase: tuple[str, ...]) -> tuple[Owned, ...]:
+        machines: list[Owned] = []
+        for index, item in enumerate(items):
+            if not isinstance(item, dict) or not {"gpu", "gpu_count", "usd_per_hour"} <= set(item):
+                continue
+            here: Path_ = ("supply", "owned", index)
+            gpu = self.name("gpus", item["gpu"], (*here, "gpu"))
+            name = item.get("name", f"owned {item['gpu_count']}x {gpu}")
+            machines.append(Owned(name, gpu, item["gpu_count"], float(item["usd_per_hour"])))
+        if machines and "owned" not in purchase:
+            self.report(
+                ("supply", "owned"),
+                "unused-key",
+                "'owned' machines are not in 'purchase'",
+                "add owned to purchase",
+                key=True,
+            )
+        return tuple(machines)
+
+    def budgets(self, items: Iterable[Any], workloads: list[Workload]) -> tuple[Budget, ...]:
+        budgets: list[Budget] = []
+        names = [workload.name for workload in workloads]
+        tags = sorted(
+            {tag for w in workloads for tag in w.tags} | set(texts(self.raw.data.get("tags")))
+        )
+        for index, item in enumerate(items):
+            if not isinstance(item, dict) or "id" not in item:
+                continue
+            scope = item.get("scope", "all")
+            kind, name = next(iter(scope.items())) if isinstance(scope, dict) else ("all", "")
+            known = {"workload": names, "tag": tags, "all": [""]}[kind]
+            if name not in known:
+                self.report(
+                    ("budgets", index, "scope", kind),
+                    f"unknown-{kind}",
+                    f"'{name}' is no {kind} of this scenario",
+                    did_you_mean(name, known) or f"known: {', '.join(known) or 'none'}",
+                )
+            budgets.append(
+                Budget(
+                    item["id"],
+                    kind,
+                    name,
+                    item.get("max_usd_per_month"),
+                    item.get("level", "error"),
+                )
+            )
+        return tuple(budgets)
