@@ -26,7 +26,7 @@ PRESETS: Final[Mapping[str, str]] = {
     "fsdp_qlora": "fsdp-qlora",
     "hf-trainer": "hf-trainer",
     "litgpt": "litgpt",
-    "ms-swift": "hf-trainer",
+    "ms-swift": "ms-swift",
     "torchtitan": "torchtitan",
     "torchtune": "torchtune",
     "vramcalc": "torch-loop",

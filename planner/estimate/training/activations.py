@@ -37,6 +37,10 @@ CASE_KEYS: Final = (
     "sequence_parallel",
     "kernel_temporaries",
     "half_precision",
+    "experts_looped",
+    "own_model_code",
+    "kbit_saved_hidden_bytes",
+    "is_kbit",
 )
 RECURRENT_TENSORS: Final = 12.0
 """Hidden-size tensors that a recurrent mixer saves per token: an assumption, wide range."""
@@ -60,7 +64,12 @@ def activation_cases(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         .with_columns(_case_columns())
         .with_columns(rank_widths())
         .with_columns(_adapter_columns())
-        .with_columns(product_shared=adapters.product_shared(), experts_shared=_experts_shared())
+        .with_columns(
+            product_shared=pl.max_horizontal(adapters.product_shared(), _own_code()),
+            experts_shared=_experts_shared(),
+            fused_qkv=pl.col("fused_qkv") & ~pl.col("own_model_code"),
+            composed_activation=pl.col("composed_activation") & ~pl.col("own_model_code"),
+        )
         .with_columns(_block_columns())
         .with_columns(_layer_columns())
     )
@@ -102,6 +111,18 @@ def _experts_shared() -> pl.Expr:
     return (pl.col("expert_adapters") > 1).cast(pl.Float64)
 
 
+def _own_code() -> pl.Expr:
+    """1.0 where a framework's own model code keeps the inputs of frozen linears."""
+    return pl.col("own_model_code").cast(pl.Float64) * (1.0 - pl.col("train"))
+
+
+def _own_inputs() -> pl.Expr:
+    """Inputs of the MLP and of the output projection that such code keeps; k-bit linears more."""
+    inputs = pl.col("compute") * (pl.col("hidden") + pl.col("output_width"))
+    kbit = pl.when("is_kbit").then(pl.col("kbit_saved_hidden_bytes")).otherwise(0.0)
+    return _own_code() * inputs + kbit * pl.col("hidden")
+
+
 def _block_columns() -> list[pl.Expr]:
     recurrent = (
         pl.when("has_attention")
@@ -111,7 +132,7 @@ def _block_columns() -> list[pl.Expr]:
         * pl.col("hidden")
     )
     return [
-        (norms.saved_norms() + norms.norm_inputs_saved()).alias("saved_norms"),
+        (norms.saved_norms() + norms.norm_inputs_saved() + _own_inputs()).alias("saved_norms"),
         (attention.saved_attention() + norms.saved_qk_norms() + recurrent).alias("saved_attention"),
         (mlp.saved_mlp() + moe.saved_moe()).alias("saved_mlp"),
         mlp.saved_dropout().alias("saved_dropout"),

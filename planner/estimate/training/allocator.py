@@ -14,7 +14,7 @@ import polars as pl
 from planner.estimate.ledger import item_column, three
 
 MIB: Final = float(1 << 20)
-CLASSES: Final = ("eager", "none", "fused", "liger")
+CLASSES: Final = ("eager", "none", "fused", "liger", "varying")
 PARTS: Final = {"loss": "loss_logits_bytes", "layer": "layer_backward_bytes", "saved": "kept_bytes"}
 FULL_SHARE: Final = 0.7
 """Share of the other phases' bytes that full fine-tuning caches beside its peak (24 fms runs)."""
@@ -25,9 +25,13 @@ HIGH: Final = 2.0
 
 
 def reserve_class() -> pl.Expr:
-    """Which entry of training_allocator.yaml holds: eager attention, else the loss kernel."""
+    """Which entry of training_allocator.yaml holds.
+
+    Sequences of varying length, else eager attention, else the loss kernel.
+    """
     kernel = pl.col("loss_kernel").replace({"chunked": "none"})
-    return pl.when(pl.col("attention") == "eager").then(pl.lit("eager")).otherwise(kernel)
+    steady = pl.when(pl.col("attention") == "eager").then(pl.lit("eager")).otherwise(kernel)
+    return pl.when("varying_lengths").then(pl.lit("varying")).otherwise(steady)
 
 
 def _by_class() -> pl.Expr:

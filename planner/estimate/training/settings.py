@@ -50,6 +50,9 @@ PRESET_FACTS: Final = (
     "prefetched_layers",
     "fsdp_root_holds_embeddings",
     "kernel_temporaries",
+    "varying_lengths",
+    "own_model_code",
+    "kbit_saved_hidden_bytes",
     "keeps_frozen_inputs",
     "transformers_version",
 )
@@ -113,6 +116,8 @@ INPUT_TYPES: Final[dict[str, type[pl.DataType]]] = {
 }
 KEEPS_LOGITS: Final = 4.046
 """transformers version (4.46) from which the 16-bit logits live on beside their fp32 copy."""
+GROUPED_EXPERTS: Final = 5.0
+"""transformers version from which all experts run in one grouped product."""
 SHIFT_WITHOUT_COPY: Final = 4.050
 """transformers version (4.50) from which the loss shifts labels instead of copying logits."""
 SHARDS_WEIGHTS: Final = ("zero3", "fsdp", "hsdp")
@@ -210,8 +215,10 @@ def _derived() -> list[pl.Expr]:
             "compute_element_bytes"
         ),
         casts.alias("casts_weights"),
+        (pl.col("method") == "qlora").alias("is_kbit"),
         (version < SHIFT_WITHOUT_COPY).cast(pl.Float64).alias("copies_shifted_logits"),
         (version < KEEPS_LOGITS).alias("frees_logits"),
+        (version < GROUPED_EXPERTS).alias("experts_looped"),
         (pl.coalesce("compute_dtype", "weight_format") == "fp16").alias("half_precision"),
         upcast.alias("kbit_upcast"),
         dtype_bytes("adapter_dtype").alias("adapter_element_bytes"),
