@@ -6,6 +6,7 @@ classes of the installed transformers are built, and the meta device allocates n
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import tempfile
@@ -18,6 +19,7 @@ from planner.resolve.derive_names import module_kind, role_of, tower_of
 from planner.resolve.facts import Layer, Mixer, ModelFacts, Split, Tensor, TensorKind
 
 _QUANT_KEYS = ("quantization_config", "compression_config", "auto_map")
+_FUSED_NAMES = ("qkv_proj", "query_key_value", "c_attn", "Wqkv", "W_pack", "wqkv")
 _INDEX = re.compile(r"\.(\d+)(?=\.)")
 
 
@@ -32,8 +34,8 @@ def derive_facts(config: Mapping[str, Any], *, model: str, source: str) -> Model
         DeriveUnavailable: torch and transformers are missing, or no class builds the config.
     """
     try:
-        import torch
-        import transformers
+        torch: Any = importlib.import_module("torch")
+        transformers: Any = importlib.import_module("transformers")
     except ImportError as error:
         raise DeriveUnavailable(
             f"{model}: --derive needs torch and transformers ({error.name} is missing);"
@@ -180,6 +182,9 @@ def _layers(text: Any, depth: int, tensors: list[Tensor]) -> list[Layer]:
         width = {tensor.leaf: tensor.out_features for tensor in own if tensor.kind == "linear"}
         latent = "kv_a_proj_with_mqa" in width
         kv = width.get("k_proj", 0) + width.get("v_proj", width.get("k_proj", 0))
+        fused = next((width[name] for name in _FUSED_NAMES if name in width), 0)
+        if not kv and fused:
+            kv = fused - heads * dim
         if latent:
             kv = width["kv_a_proj_with_mqa"]
         recurrent = any(tensor.name.endswith(("A_log", "dt_bias")) for tensor in own)

@@ -18,6 +18,7 @@ from planner.errors import PlannerError, did_you_mean
 
 # Nested types that files spell in a way of their own.
 NESTED_NAMES = {"exaone4_5_text": "exaone4"}
+LARGEST_SIZE = 10**9
 _INTEGER_ENDINGS = ("_size", "_dim", "_rank", "_heads", "_layers", "_experts", "_per_tok")
 
 
@@ -124,6 +125,8 @@ class Config(Mapping[str, Any]):
         sized = key.endswith(_INTEGER_ENDINGS)
         if sized and isinstance(value, int) and not isinstance(value, bool) and value < 0:
             raise self._wrong(key, value, "a whole number of at least 0")
+        if sized and isinstance(value, int) and value > LARGEST_SIZE:
+            raise self._wrong(key, value, f"at most {LARGEST_SIZE:,}")
         return value
 
     def _where(self, key: str) -> str:

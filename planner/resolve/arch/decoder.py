@@ -17,19 +17,24 @@ class Decoder:
 
     tensors: list[Tensor]
     layers: list[Layer]
-    head_module: str
 
 
 def write_decoder(
-    family: Family, config: Config, *, root: str, tied: bool, head: str | None, first_layer: int = 0
+    family: Family, config: Config, *, root: str, tied: bool, head: str, mtp_layers: int = 0
 ) -> Decoder:
-    """The tensors of the base model under `root` and of the LM head (None: no head)."""
+    """The tensors of the base model under `root` and of the LM head.
+
+    `mtp_layers` are layers that predict further tokens: each like the last layer of the stack,
+    with the projection and norms that join a token's embedding to the hidden state. They share
+    the embedding and the head.
+    """
     base = f"{root}.{family.inner}" if root else family.inner
     kind = family.norms_of(config)
     plans = family.plan(config)
+    plans += plans[-1:] * mtp_layers
     groups: dict[Plan, list[int]] = {}
     for i, plan in enumerate(plans):
-        groups.setdefault(plan, []).append(i + first_layer)
+        groups.setdefault(plan, []).append(i)
     written: list[tuple[tuple[int, ...], list[Entry]]] = []
     records: dict[Plan, Layer] = {}
     for plan, indices in groups.items():
@@ -47,11 +52,18 @@ def write_decoder(
     if family.last_norm:
         outside.norm(family.last_norm, config.hidden_size)
     top = Sheet("", norms=kind)
-    if head:
-        top.linear(
-            head, width, config.vocab_size,
-            bias=flag(config, family.head_bias), split="vocab", role="lm_head", tied=tied,
-        )
+    top.linear(
+        head,
+        width,
+        size(config, family.head_rows),
+        bias=flag(config, family.head_bias),
+        split="vocab",
+        role="lm_head",
+        tied=tied,
+    )
+    stack = f"{base}{family.stack}"
+    for i in range(len(plans) - mtp_layers, len(plans)):
+        _write_mtp(config, outside_of(stack, i, kind, outside))
     if family.outside is not None:
         family.outside(config, plan, top)
     tensors = [
@@ -59,7 +71,20 @@ def write_decoder(
         *tensors_of(written),
         *tensors_of([((), top.entries)]),
     ]
-    return Decoder(tensors, [records[plan] for plan in plans], head or "")
+    return Decoder(tensors, [records[plan] for plan in plans])
+
+
+def outside_of(stack: str, layer: int, kind: str, sheet: Sheet) -> Sheet:
+    """A sheet for what a numbered layer holds beside its block."""
+    return Sheet(f"{stack}.{layer}.", role="other", norms=kind, entries=sheet.entries)
+
+
+def _write_mtp(config: Config, s: Sheet) -> None:
+    """What joins the next token's embedding to the hidden state (DeepSeek-V3, section 2.2)."""
+    h = config.hidden_size
+    s.linear("eh_proj", 2 * h, h, split="replicated")
+    for name in ("enorm", "hnorm", "shared_head.norm"):
+        s.norm(name, h)
 
 
 def _record(config: Config, sheet: Sheet) -> Layer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from planner.resolve.arch.attention import fused_qkv, gqa, head_dim, kv_heads
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.family import Family, after_dense, all_moe, by_layer, depth, windowed
@@ -10,9 +12,9 @@ from planner.resolve.arch.recurrent import lightning
 from planner.resolve.arch.sheet import Plan, Sheet
 
 
-def _first(value: object) -> int:
+def _first(value: Any) -> int:
     """A number that some files give once for each layer."""
-    return int(value[0] if isinstance(value, list) else value)  # type: ignore[call-overload]
+    return int(value[0] if isinstance(value, list) else value)
 
 
 def _minimax_m1_types(config: Config) -> list[str]:

@@ -12,6 +12,7 @@ from planner.resolve.arch.sheet import Block, Flag, Plan, Sheet, flag
 PlanRule = Callable[[Config], list[Plan]]
 MlpRule = Callable[[Config], list[str]]
 
+MOST_LAYERS = 10_000
 LEGACY_LAYER_TYPES = {
     "mamba": "linear_attention",
     "attention": "full_attention",
@@ -22,7 +23,10 @@ LEGACY_LAYER_TYPES = {
 
 def depth(config: Config) -> int:
     """Decoder layers."""
-    return int(config.num_hidden_layers)
+    layers = int(config.num_hidden_layers)
+    if layers > MOST_LAYERS:
+        raise config.problem(f"num_hidden_layers {layers} is more than any model has")
+    return layers
 
 
 def layer_types(config: Config, rule: Callable[[int], str] | None = None) -> list[str]:
@@ -180,6 +184,7 @@ class Family:
     embed: str = "embed_tokens"
     embed_width: Size = "hidden_size"
     embed_rows: Size = "vocab_size"
+    head_rows: Size = "vocab_size"
     stack: str = "layers"
     last_norm: str = "norm"
     head: str = "lm_head"

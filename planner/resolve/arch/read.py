@@ -158,7 +158,8 @@ def _read(
         beside = tensors_of([((), sheet.entries)])
     if text.get("add_cross_attention"):
         raise text.problem("add_cross_attention: a decoder with cross-attention is not covered")
-    decoder = write_decoder(family, text, root=root, tied=tied, head=head)
+    mtp = mtp_layers(text) if include_mtp else 0
+    decoder = write_decoder(family, text, root=root, tied=tied, head=head, mtp_layers=mtp)
     tensors = (*decoder.tensors, *beside)
     quantized, method, notes = read_quantization(
         data, tensors, decoder.layers, model_type=kind, hf_quant_config=hf_quant_config
@@ -221,6 +222,15 @@ def text_family(text: Config) -> Family:
             " from the real class (needs planner[derive])"
         )
     return family
+
+
+def mtp_layers(text: Config) -> int:
+    """Layers that predict further tokens, which a checkpoint holds beside the stack."""
+    return int(
+        text.first(
+            "num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules", default=0
+        )
+    )
 
 
 def first_architecture(data: Mapping[str, object]) -> str:
