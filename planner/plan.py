@@ -161,10 +161,15 @@ class BudgetState:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over bought cases. `incomplete` counts bought keys without an answer or a price."""
+    """Sums over bought cases.
+
+    `bought` counts purchases with an answer, `incomplete` those without one, `hourly_only` the
+    bought ones that have no monthly cost because their workload names no demand.
+    """
 
     bought: int
     incomplete: int
+    hourly_only: int
     usd_per_hour: float
     usd_per_month: float
     usd_per_year: float

@@ -529,8 +529,9 @@ def _totals(cases: Sequence[PlanCase], details: Sequence[CellDetail]) -> Totals:
     bought = [case for case in cases if case.is_bought]
     hourly = [details[c.cheapest].cell["usd_per_hour"] for c in bought if c.cheapest is not None]
     return Totals(
-        bought=len(bought),
+        bought=len(hourly),
         incomplete=len(bought) - len(hourly),
+        hourly_only=0,
         usd_per_hour=round(sum(hourly), 4),
         usd_per_month=round(sum(hourly) * 730, 2),
         usd_per_year=round(sum(hourly) * 8760, 2),
@@ -548,7 +549,7 @@ def _plan(
     details, per_case = _details(cases, best)
     plan_cases = _plan_cases(cases, best, per_case)
     totals = _totals(plan_cases, details)
-    answered = totals.bought - totals.incomplete
+    answered = totals.bought
     return Plan(
         schema_version=SCHEMA_VERSION,
         planner_version="0.1.0",

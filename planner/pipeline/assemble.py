@@ -74,7 +74,9 @@ def assemble_plan(context: Context, cells: pl.DataFrame, *, command: str) -> Pla
         details=details,
         budgets=_budgets(context, cases, details),
         totals=totals,
-        headline=headline(cases, details),
+        headline=headline(
+            cases, details, dict(context.catalog.gpus.select("gpu", "name").iter_rows())
+        ),
         cells_total=cells.height,
         offers_left_out=offers_left_out(configurations),
         notes=_notes(context, cells),
@@ -130,10 +132,10 @@ def _totals(
     bought = [case for case in cases if case.is_bought and case.cheapest is not None]
     cells = [details[case.cheapest].cell for case in bought if case.cheapest is not None]
     monthly = sum(cell["usd_per_month"] or 0.0 for cell in cells)
-    unknown_month = sum(cell["usd_per_month"] is None for cell in cells)
     return Totals(
         bought=len(bought),
-        incomplete=len(keys) - len(bought) + unknown_month,
+        incomplete=len(keys) - len(bought),
+        hourly_only=sum(cell["usd_per_month"] is None for cell in cells),
         usd_per_hour=round(sum(cell["usd_per_hour"] for cell in cells), 4),
         usd_per_month=round(monthly, 2),
         usd_per_year=round(monthly * 12, 2),

@@ -68,7 +68,13 @@ def _estimated(cells: pl.LazyFrame, context: Context, *, serves: bool) -> pl.Dat
     Collected here and once: everything behind it reads the result several times, and a query
     that is read several times would be computed several times.
     """
-    full = with_verdict(estimate_cells(cells, context.tables, context.settings, serves=serves))
+    full = with_verdict(
+        estimate_cells(cells, context.tables, context.settings, serves=serves)
+    ).with_columns(
+        # Estimators fill in their defaults; without adapters these are none.
+        pl.when(pl.col("method") != "full").then(pl.col(name)).alias(name)
+        for name in ("lora_rank", "lora_targets", "adapter_dtype")
+    )
     names = set(full.collect_schema().names())
     kept = [name for name in dict.fromkeys((*CELL_COLUMNS, *_INTERNAL)) if name in names]
     parts = [component_bytes(name).alias(f"{name}_part_bytes") for name in COMPONENTS]

@@ -132,21 +132,38 @@ def layout_words() -> pl.Expr:
     return pl.concat_str([*parts, sharded], separator=" ", ignore_nulls=True)
 
 
-def headline(cases: Sequence[PlanCase], details: Sequence[CellDetail]) -> str:
-    """The finding in one sentence."""
-    answered = [case for case in cases if case.cheapest is not None]
-    if not answered:
-        return f"None of the {len(cases)} cases has a configuration that fits and has a price."
+def headline(
+    cases: Sequence[PlanCase], details: Sequence[CellDetail], gpu_names: Mapping[str, str]
+) -> str:
+    """The finding in one sentence: how many purchases have an answer, and on what."""
+    asked = len({case.bought_key for case in cases})
+    chosen = [case.cheapest for case in cases if case.is_bought and case.cheapest is not None]
+    if not chosen:
+        return f"None of the {asked} purchases has a configuration that fits and has a price."
     counts: dict[str, int] = {}
-    for case in answered:
-        assert case.cheapest is not None
-        cell = details[case.cheapest].cell
-        key = f"{cell['gpu_count']}× {cell['gpu']}"
-        counts[key] = counts.get(key, 0) + 1
-    common, number = max(counts.items(), key=lambda item: (item[1], item[0]))
-    missing = len(cases) - len(answered)
+    for index in chosen:
+        cell = details[index].cell
+        name = gpu_names.get(cell["gpu"], cell["gpu"])
+        machine = f"one {name}" if cell["gpu_count"] == 1 else f"{cell['gpu_count']}× {name}"
+        counts[machine] = counts.get(machine, 0) + 1
+    if asked == 1:
+        return f"The cheapest answer is {next(iter(counts))}."
+    said = f"All {asked}" if len(chosen) == asked else f"{len(chosen)} of {asked}"
+    missing = asked - len(chosen)
     tail = (
-        f" {missing} have no answer." if missing > 1 else " One has no answer." if missing else ""
+        "" if not missing else " One has no answer." if missing == 1 else f" {missing} have none."
     )
-    said = f"{len(answered)} of {len(cases)} cases have a cheapest configuration"
-    return f"{said}; {number} of them choose {common}.{tail}"
+    return f"{said} purchases have an answer: {_shares(counts)}.{tail}"
+
+
+_SHOWN_MACHINES: Final = 3
+
+
+def _shares(counts: Mapping[str, int]) -> str:
+    """`5 on one L4, 2 on 2× H100 and 1 on another machine`, the most common first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{count} on {machine}" for machine, count in ordered[:_SHOWN_MACHINES]]
+    rest = sum(count for _, count in ordered[_SHOWN_MACHINES:])
+    if rest:
+        shown.append(f"{rest} on other machines" if rest > 1 else "1 on another machine")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

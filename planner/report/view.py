@@ -10,6 +10,7 @@ from planner.plan import COMPONENTS, CellDetail, Plan, PlanCase, PlanConfigurati
 from planner.report import words
 
 _MONTHS: Final = 12
+_VISIBLE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,8 @@ def bar_of(cell: Mapping[str, Any]) -> tuple[Segment, ...]:
     for component in COMPONENTS:
         width = 100 * (cell.get(f"{component}_gib") or 0) / usable
         width = min(width, 100 - start)
-        if width > 0:
-            segments.append(Segment(component, round(start, 2), round(width, 2)))
+        if width >= _VISIBLE:
+            segments.append(Segment(component, round(start, 1), round(width, 1)))
         start += width
     return tuple(segments)
 
@@ -169,7 +170,7 @@ def _choice(
         outcome=case.outcome,
         sentence=case.sentence,
         configuration="" if configuration is None else times_sign(configuration.label),
-        link="" if configuration is None else configuration.configuration_id,
+        link=_link(position, configuration, index),
         layout=layout_words(cell),
         offer=offer_words(cell),
         hour=words.usd(cell.get("usd_per_hour"), currency),
@@ -180,10 +181,21 @@ def _choice(
         bar=bar_of(cell),
         tight=cell.get("verdict") == "tight",
         runner_up="" if other is None else times_sign(other.label),
-        runner_up_link="" if other is None else other.configuration_id,
+        runner_up_link=_link(position, other, index),
         surcharge="" if runner is None else words.surcharge(runner.surcharge_ratio),
         runner_up_reason="" if runner is None else str(runner.cell.get("reason") or ""),
     )
+
+
+def _link(
+    case: int,
+    configuration: PlanConfiguration | None,
+    index: Mapping[tuple[str, int], PlanConfiguration],
+) -> str:
+    """Row and column of a cell; the page turns it into the ids when it is followed."""
+    if configuration is None:
+        return ""
+    return f"{case}.{list(index.values()).index(configuration)}"
 
 
 def _runner_up(
@@ -213,12 +225,12 @@ def _used(cell: Mapping[str, Any]) -> str:
 def figures(plan: Plan) -> tuple[Figure, ...]:
     """The sums under the headline."""
     totals, currency = plan.totals, plan.scenario.currency
-    answered = totals.bought - totals.incomplete
-    note = "" if not totals.incomplete else f"without {totals.incomplete} unanswered"
+    asked = totals.bought + totals.incomplete
+    note = "" if not totals.hourly_only else f"{totals.hourly_only} more only by the hour"
     hours = words.count(plan.scenario.hours_per_month)
     return (
         Figure("per month", words.usd(totals.usd_per_month, currency), note),
         Figure("per year", words.usd(totals.usd_per_year, currency), note),
         Figure("per hour", words.usd(totals.usd_per_hour, currency), f"{hours} hours a month"),
-        Figure("answered", f"{answered} of {totals.bought}", "purchases asked for"),
+        Figure("answered", f"{totals.bought} of {asked}", "purchases asked for"),
     )
