@@ -10,10 +10,28 @@ import click
 DEFAULT_MAX_CELLS = 5_000_000
 
 
+LOCK_ENDING = ".lock.yaml"
+
+
+def _without_locks(
+    ctx: click.Context, param: click.Parameter, files: tuple[Path, ...]
+) -> tuple[Path, ...]:
+    """`scenarios/*.yaml` names the locks beside the scenarios too; a lock alone is an error."""
+    scenarios = tuple(file for file in files if not file.name.endswith(LOCK_ENDING))
+    if files and not scenarios:
+        raise click.BadParameter(f"'{files[0]}' is a lock; name the scenario it belongs to")
+    return scenarios
+
+
 def scenario_files(function: Any) -> Any:
-    """One or more scenario files."""
+    """One or more scenario files; locks among them are left out."""
     return click.argument(
-        "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
+        "files",
+        nargs=-1,
+        required=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE...",
+        callback=_without_locks,
     )(function)
 
 

@@ -96,6 +96,7 @@ def resolve_model(
         message = f"'{reference}' names a revision, which the catalog does not hold"
         raise UnknownModel(reference, message, FETCH_HINT, [model])
     record = catalog.models()[model]
+    check_digest(record, "catalog")
     return facts_of_record(record, source=catalog_source(record), bits_by_format=bits, **options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -236,3 +237,27 @@ def test_help_does_not_import_the_hub_client() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_locks_among_the_files_are_left_out(
+    inside: Inside, tmp_path: Path, server: HubServer
+) -> None:
+    (tmp_path / "chat.yaml").write_text(SCENARIO, encoding="utf-8")
+    for _ in range(2):
+        done = planner(tmp_path, "lock", *sorted(left_in(tmp_path)), hub=server)
+        assert done.returncode == 0, done.stderr
+    assert left_in(tmp_path) == {"chat.yaml", "chat.lock.yaml"}
+    alone = inside(tmp_path, "lock", "chat.lock.yaml")
+    assert alone.returncode == 2
+    assert "is a lock" in alone.stderr
+
+
+def test_a_missing_extra_is_named_and_nothing_written(inside: Inside, tmp_path: Path) -> None:
+    if importlib.util.find_spec("torch") is not None:
+        pytest.skip("the extra is installed here")
+    (tmp_path / "config.json").write_bytes(tiny.config_bytes(model_type="acme_odd"))
+    words = ["models", "add", "--config", "config.json", "--id", "acme/odd", "--derive"]
+    done = inside(tmp_path, *words)
+    assert done.returncode in (2, 3)
+    assert "planner[derive]" in done.stderr
+    assert left_in(tmp_path) == {"config.json"}
