@@ -61,7 +61,10 @@ def with_demand(cells: pl.LazyFrame) -> pl.LazyFrame:
     missing = {name: kind for name, kind in DEMAND_INPUTS.items() if name not in present}
     work = (
         cells.select(names)
-        .with_columns(pl.lit(None, dtype=kind).alias(name) for name, kind in missing.items())
+        .with_columns(
+            pl.lit(None, kind).alias(name) if name in missing else pl.col(name).cast(kind)
+            for name, kind in DEMAND_INPUTS.items()
+        )
         .with_columns(_load())
         .with_columns(_variation())
     )

@@ -10,20 +10,6 @@ from planner.estimate.inference import estimate_inference
 from planner.estimate.speed import with_speed
 from planner.resolve.tables import Tables
 
-THROUGHPUT_COLUMNS: Final = (
-    "id",
-    "engine",
-    "model",
-    "gpu",
-    "concurrency",
-    "input_tokens",
-    "output_tokens",
-    "tp_size",
-    "ttft_ms",
-    "tpot_ms",
-)
-"""Columns that tell a file of serving runs from other measurements."""
-
 COMPONENTS: Final = {
     "tpot_ms": "time_per_output_token",
     "ttft_ms": "time_to_first_token",
@@ -33,12 +19,46 @@ RANDOM_LENGTH_SHARE: Final = 0.9
 """Runs at these nominal lengths draw each request between 80 and 100 % of it."""
 
 DRAFTING_IMAGES: Final = ("trtllm 1.2.0rc6.post3",)
-_FORMATS: Final = {"fp8_block": "fp8-block", "fp8": "fp8", "nvfp4": "nvfp4", "mxfp4": "mxfp4"}
-
-
-def is_throughput(columns: list[str]) -> bool:
-    """Whether a file with these columns holds serving runs."""
-    return set(THROUGHPUT_COLUMNS) <= set(columns)
+_NUMBERS: Final = (
+    "concurrency",
+    "batch_size",
+    "input_tokens",
+    "output_tokens",
+    "tp_size",
+    "pp_size",
+    "attention_dp_size",
+    "moe_ep_size",
+    "gpus_per_replica",
+)
+_TEXTS: Final = (
+    "engine",
+    "engine_version",
+    "model",
+    "gpu",
+    "precision",
+    "gemm_format",
+    "moe_format",
+)
+_BITS: Final = {"fp8": 8.0, "int8": 8.0, "fp4": 4.0, "int4": 4.0}
+_FORMATS: Final = {
+    "fp8_block": "fp8-block",
+    "fp8": "fp8",
+    "nvfp4": "nvfp4",
+    "mxfp4": "mxfp4",
+    "w4a16_mxfp4": "mxfp4",
+    "w4a8_mxfp4_mxfp8": "mxfp4",
+    "int4_wo": "int4-w4a16-g128",
+    "int8_wo": "int8-w8a16",
+    "sq": "int8-w8a8",
+}
+_BY_PRECISION: Final = {
+    "bf16": "bf16",
+    "fp16": "fp16",
+    "fp8": "fp8",
+    "fp4": "nvfp4",
+    "int4": "int4-w4a16-g128",
+    "int8": "int8-w8a8",
+}
 
 
 def throughput_cells(rows: pl.DataFrame, tables: Tables) -> pl.LazyFrame:
@@ -51,11 +71,11 @@ def throughput_cells(rows: pl.DataFrame, tables: Tables) -> pl.LazyFrame:
     """
     gpus = tables.gpus.select("gpu", "fp4_dense_tflops")
     own = _own_formats(tables)
-    narrow = (pl.col("precision") == "fp8") | (
+    narrow = pl.col("precision").is_in(["fp8", "int8"]) | (
         (pl.col("precision") == "fp4") & pl.col("fp4_dense_tflops").is_not_null()
     )
     return (
-        rows.lazy()
+        _complete(rows)
         .join(gpus, on="gpu", how="left", maintain_order="left")
         .join(own, on="model", how="left", maintain_order="left")
         .with_columns(
@@ -77,6 +97,17 @@ def throughput_cells(rows: pl.DataFrame, tables: Tables) -> pl.LazyFrame:
             context_tokens=pl.col("input_tokens") + pl.col("output_tokens"),
         )
         .drop("fp4_dense_tflops", "own_bits")
+    )
+
+
+def _complete(rows: pl.DataFrame) -> pl.LazyFrame:
+    """The rows with every column that a cell is made of, in its type; absent ones are null."""
+    have = set(rows.columns)
+    kinds = dict.fromkeys(_NUMBERS, pl.Int64) | dict.fromkeys(_TEXTS, pl.String)
+    measured = dict.fromkeys(COMPONENTS, pl.Float64)
+    return rows.lazy().with_columns(
+        (pl.col(name).cast(kind, strict=False) if name in have else pl.lit(None, kind)).alias(name)
+        for name, kind in (kinds | measured).items()
     )
 
 
@@ -114,13 +145,22 @@ def _own_formats(tables: Tables) -> pl.LazyFrame:
 
 
 def _weight_format() -> pl.Expr:
-    precision = pl.col("precision")
-    wanted_bits = precision.replace_strict({"fp8": 8.0, "fp4": 4.0}, default=None)
-    formats = pl.coalesce("moe_format", "gemm_format").replace_strict(_FORMATS, default=None)
+    """The checkpoint as it is stored where that has the run's bits, else the run's own format.
+
+    Null where the run names a format that is not known.
+    """
+    precision = pl.col("precision").fill_null("bf16")
+    bits = precision.replace_strict(_BITS, default=None)
+    named = pl.coalesce("moe_format", "gemm_format").replace_strict(
+        _FORMATS, default=None, return_dtype=pl.String
+    )
+    usual = precision.replace_strict(_BY_PRECISION, default=None, return_dtype=pl.String)
     return (
-        pl.when((pl.col("own_bits") == wanted_bits).fill_null(False))
+        pl.when((pl.col("own_bits") == bits).fill_null(False))
         .then(pl.lit("checkpoint"))
-        .otherwise(formats.fill_null("bf16"))
+        .when(precision.is_in(["bf16", "fp16"]))
+        .then(precision)
+        .otherwise(pl.coalesce(named, usual))
     )
 
 

@@ -57,9 +57,12 @@ def prepared(cells: pl.LazyFrame, tables: Tables, speed: pl.LazyFrame) -> pl.Laz
     `s_input_tokens`, `s_output_tokens`, parallel sizes `s_tp`, `s_pp`, `s_dp`, `s_ranks`; model
     sums, GPU facts and calibrated constants under `s_` and their own names.
     """
-    present = set(cells.collect_schema().names())
+    present = cells.collect_schema()
     missing = {name: kind for name, kind in OPTIONAL_INPUTS.items() if name not in present}
-    work = cells.with_columns(pl.lit(None, dtype=kind).alias(f) for f, kind in missing.items())
+    untyped = {n: k for n, k in OPTIONAL_INPUTS.items() if present.get(n) == pl.Null}
+    work = cells.with_columns(
+        pl.lit(None, dtype=kind).alias(name) for name, kind in (missing | untyped).items()
+    )
     work = work.with_columns(_sizes()).with_columns(_load())
     return _with_facts(work, tables, speed).drop(*missing)
 

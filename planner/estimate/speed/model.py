@@ -25,7 +25,7 @@ SPEED_COLUMNS: Final = (
     "end_to_end_ms",
 )
 NEEDED_FACTS: Final = {
-    "s_linear_parameters": "the model is not known",
+    "s_linear_bytes": "the model or its weight format is not known",
     "s_memory_bandwidth_bytes_per_second": "the GPU's memory bandwidth is not known",
     "s_half_flops": "the GPU's 16-bit tensor throughput is not known",
     "s_kernel_us": "there are no speed constants",
