@@ -94,7 +94,6 @@ def _throughput(rows: pl.DataFrame, facts: Any, catalog: Catalog) -> pl.DataFram
 
 
 def _training(rows: pl.DataFrame, facts: Any, catalog: Catalog) -> pl.DataFrame:
-    from planner.resolve.adapters import adapters_frame
     from planner.verify.training import cells_from_rows, estimates
 
     typed = _typed(rows)
@@ -104,12 +103,7 @@ def _training(rows: pl.DataFrame, facts: Any, catalog: Catalog) -> pl.DataFrame:
         how="left",
         maintain_order="left",
     )
-    adapted = cells.filter(pl.col("lora_rank").is_not_null()).select(
-        "model", "lora_rank", "lora_targets"
-    )
-    wanted = list(adapted.drop_nulls().unique().iter_rows())
-    tables = replace(tables_of(facts, (), catalog), adapters=adapters_frame(facts, wanted).lazy())
-    frame = estimates(cells, tables)
+    frame = estimates(cells, tables_of(facts, (), catalog))
     reasons = [
         name for name in ("unsupported_reason", "impossible_reason") if name in frame.columns
     ]

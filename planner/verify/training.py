@@ -62,11 +62,15 @@ def cells_from_rows(rows: pl.DataFrame) -> pl.DataFrame:
         context_parallel_size=cp,
         data_parallel_size=pl.col("gpu_count") // (tp * cp),
         sharding=scheme,
-        optimizer_in_backward=pl.col("optimizer_in_backward").cast(pl.Boolean),
-        torch_compile=pl.col("torch_compile").cast(pl.Boolean),
-        kbit_upcast=pl.col("kbit_upcast").cast(pl.Boolean),
-        optimizer_state_dtype=pl.col("optimizer_state_dtype"),
+        optimizer_in_backward=_switch("optimizer_in_backward"),
+        torch_compile=_switch("torch_compile"),
+        kbit_upcast=_switch("kbit_upcast"),
     ).drop("master_weights", strict=False)
+
+
+def _switch(column: str) -> pl.Expr:
+    """true, false or null, of a column that is text or boolean."""
+    return pl.col(column).cast(pl.String).str.to_lowercase() == "true"
 
 
 def _weight_format() -> pl.Expr:
@@ -94,7 +98,8 @@ def estimates(cells: pl.DataFrame, tables: Tables) -> pl.DataFrame:
 
 
 def _picked(pattern: str) -> pl.Expr:
-    picked: Any = pl.when(pl.lit(False)).then(None)
+    refused = pl.col("unsupported_reason").is_not_null() | pl.col("impossible_reason").is_not_null()
+    picked: Any = pl.when(refused).then(None)
     for metric, total in METRICS.items():
         picked = picked.when(pl.col("metric") == metric).then(pl.col(pattern.format(total)))
     return picked.otherwise(None) / BYTES_PER_GIB
