@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,32 @@ if TYPE_CHECKING:
     from planner.verify.run import Verified
 
 _UNESTIMATED_SHOWN = 20
+
+
+def case_options(function: Any) -> Any:
+    """Options that describe the run behind a log or a tool's output."""
+    text = ("engine", "engine-version", "weight-format", "gpu", "kv-cache-dtype")
+    counts = (
+        "gpu-count",
+        "tensor-parallel-size",
+        "pipeline-parallel-size",
+        "max-model-len",
+        "max-num-seqs",
+        "max-num-batched-tokens",
+        "batch-size",
+        "input-tokens",
+        "output-tokens",
+    )
+    options = [
+        click.option("--model", help="Model of the run: FILE is then a log or a tool's output."),
+        *(click.option(f"--{name}", help="Of that run.") for name in text),
+        *(click.option(f"--{n}", type=click.IntRange(min=1), help="Of that run.") for n in counts),
+        click.option("--gpu-memory-utilization", type=float, help="Of that run."),
+        click.option("--enforce-eager", is_flag=True, help="That run made no CUDA graphs."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 @click.command()
@@ -33,31 +59,32 @@ _UNESTIMATED_SHOWN = 20
     help="Folder of org--name.json configs for models the catalog lacks.",
 )
 @click.option("--all", "all_rows", is_flag=True, help="Score rows that are marked score = no too.")
-@click.pass_context
+@case_options
 def verify(
-    context: click.Context,
     files: tuple[Path, ...],
     as_json: bool,
     by: str,
     models: Path | None,
     all_rows: bool,
+    **case: Any,
 ) -> None:
     """Compare measured runs with what the planner estimates from their inputs alone.
 
-    FILE is a CSV of inference, training or serving-speed runs (docs/verify.md has the columns).
+    FILE is a CSV of inference, training or serving-speed runs (docs/verify.md has the columns), or
+    with --model the output of a tool or an engine: a vLLM, SGLang or llama.cpp log, nvidia-smi csv,
+    gpustat --json, nvtop -s, torch.cuda.memory_stats().
 
     \b
     Examples:
       planner verify runs.csv
       planner verify runs.csv --by engine,engine_version,component --models configs/
+      planner verify server.log --model Qwen/Qwen3-8B --engine vllm --gpu l4-24gb
     """
-    import polars as pl
-
-    from planner.verify.run import GROUPS, verify_file
+    from planner.verify.run import GROUPS
 
     parts = []
     for file in files:
-        verified = verify_file(file, models=models)
+        verified = _verified(file, models, case)
         if all_rows:
             verified = _scored(verified)
         groups = tuple(name.strip() for name in by.split(",") if name.strip())
@@ -70,7 +97,18 @@ def verify(
         return
     for verified, groups in parts:
         _print_text(verified, groups)
-    pl.Config.restore_defaults()
+
+
+def _verified(file: Path, models: Path | None, case: Mapping[str, Any]) -> Verified:
+    from planner.verify.run import verify_file, verify_rows
+
+    if case.get("model") is None:
+        return verify_file(file, models=models)
+    from planner.verify.case import read_case
+
+    told = {name: None if value in (None, False) else str(value) for name, value in case.items()}
+    told["enforce_eager"] = "true" if case.get("enforce_eager") else None
+    return verify_rows(read_case(file, told), models=models)
 
 
 def _scored(verified: Verified) -> Verified:
@@ -105,6 +143,9 @@ def _print_text(verified: Verified, groups: Sequence[str]) -> None:
     from planner.verify.score import confusion, summary, summary_text
 
     click.echo(f"{verified.kind}: {verified.rows['id'].n_unique()} runs")
+    if verified.rows["id"].n_unique() == 1:
+        _print_rows(verified.rows)
+        return
     for line in summary_text(summary(verified.rows, groups), groups):
         click.echo(line)
     counts = confusion(verified.rows)
@@ -112,6 +153,24 @@ def _print_text(verified: Verified, groups: Sequence[str]) -> None:
         told = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
         click.echo(f"verdicts on measured totals: {told}")
     _print_unestimated(verified.rows)
+
+
+def _print_rows(rows: pl.DataFrame) -> None:
+    """Every component of one run: measured, estimate, and where it lies in the range."""
+    for row in rows.to_dicts():
+        unit = "" if row["unit"] == "tokens" else f" {row['unit']}"
+        digits = 0 if row["unit"] == "tokens" else 2
+        measured = f"{row['measured']:,.{digits}f}{unit}"
+        if row["expected"] is None:
+            click.echo(f"{row['component']:22} measured {measured}; {row['reason']}")
+            continue
+        low, expected, high = (f"{row[n]:,.{digits}f}" for n in ("low", "expected", "high"))
+        inside = row["low"] <= row["measured"] <= row["high"]
+        place = "in range" if inside else "out of range"
+        click.echo(
+            f"{row['component']:22} measured {measured}, expected {expected}"
+            f" ({low} to {high}), {place}"
+        )
 
 
 def _print_unestimated(rows: pl.DataFrame) -> None:
@@ -129,3 +188,41 @@ def _print_unestimated(rows: pl.DataFrame) -> None:
     for reason, ids in missing.select("reason", "id").head(_UNESTIMATED_SHOWN).iter_rows():
         shown = ", ".join(ids[:4]) + (", ..." if len(ids) > 4 else "")
         click.echo(f"  {len(ids):4}  {reason}: {shown}")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--engine", required=True, help="Engine whose profile is fitted.")
+@click.option("--engine-version", "version", help="Only runs of this version.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Profile file to write (YAML)."
+)
+@click.option(
+    "--models",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder of org--name.json configs for models the catalog lacks.",
+)
+def calibrate(
+    file: Path, engine: str, version: str | None, output: Path | None, models: Path | None
+) -> None:
+    """Fit an engine profile's constants to your own measured runs.
+
+    FILE is a CSV of inference runs as for verify. Constants with too few runs stay as they are.
+
+    \b
+    Example:
+      planner calibrate runs.csv --engine vllm --engine-version 0.22 -o vllm-0.22.yaml
+    """
+    from planner.verify.fit import fit_file
+
+    result, text = fit_file(file, engine, version, models=models)
+    for one in result.fitted:
+        click.echo(
+            f"{one.name}: {one.value:.6g} (was {one.before:.6g}), 90 % within"
+            f" {100 * one.error:.1f} %, {one.points} runs"
+        )
+    for name, points in result.too_few.items():
+        click.echo(f"{name}: too few runs ({points}), unchanged")
+    if output is not None:
+        output.write_text(text, "utf-8")
+        click.echo(f"wrote {output}")

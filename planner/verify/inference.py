@@ -152,6 +152,19 @@ def inference_estimates(
     return pl.concat(parts).filter(pl.col("measured").is_not_null())
 
 
+def measured_frame(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.DataFrame:
+    """The estimator's frame of measured runs, with `measured_<name>_bytes` for calibration."""
+    cells = inference_cells(rows, tables, catalog)
+    sizes = [
+        (pl.col(name).cast(pl.Float64) * BYTES_PER_GIB).alias(
+            f"measured_{name.removesuffix('_gib')}_bytes"
+        )
+        for name in _COMPONENTS
+        if name.endswith("_gib")
+    ]
+    return estimate_inference(cells.lazy(), tables).with_columns(*sizes).collect()
+
+
 def _first_rank() -> list[pl.Expr]:
     """Pipeline rows print the first rank: its weights and its share of the cache."""
     behind = pl.col("rank_weights_bytes") - pl.col("first_rank_weights_bytes")

@@ -141,7 +141,11 @@ def _with_facts(
 ) -> pl.DataFrame:
     """The rows with what is known about each run, and why it has no estimate."""
     about = [name for name in _ABOUT if name in rows.columns]
-    scored = pl.col("score") != "no" if "score" in rows.columns else pl.lit(True, dtype=pl.Boolean)
+    scored = (
+        pl.col("score").fill_null("yes") != "no"
+        if "score" in rows.columns
+        else pl.lit(True, dtype=pl.Boolean)
+    )
     unknown = pl.col("model").replace_strict(dict(reasons), default=None, return_dtype=pl.String)
     nameless = pl.when(pl.col("model").is_null()).then(pl.lit("the run names no model"))
     no_estimate = pl.when(pl.col("expected").is_null())
