@@ -1,6 +1,7 @@
 """Choosing: the cheapest allowed cell of each case, the runners-up, and why the others lost.
 
-Pure: frames in, frames out. Ties go to fewer GPUs, then to more free memory, then to the name.
+Pure: frames in, frames out. Ties go to fewer GPUs, then to the faster layout, then to
+more free memory, then to the name.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import polars as pl
 CONFIGURATION: Final = ("gpu", "gpu_count")
 _TIE_BREAK: Final = (
     "gpu_count",
+    "_seconds_per_token",
     "utilization",
     "gpu",
     "pipeline_parallel_size",
@@ -44,7 +46,9 @@ def with_choice(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
     the objectives. The cheapest of a case has rank 1 by cost and the tie-break.
     """
     decided = cells.with_columns(
-        price_state=_price_state(limits), rank_cost_usd=rank_cost_usd()
+        price_state=_price_state(limits),
+        rank_cost_usd=rank_cost_usd(),
+        _seconds_per_token=1 / pl.col("tokens_per_second"),
     ).with_columns(is_eligible=_eligible(limits))
     best = (
         decided.filter("is_eligible")
@@ -128,7 +132,7 @@ def _reason(limits: Limits) -> pl.Expr:
             )
         )
         .when(pl.col("_least_usd").is_not_null())
-        .then(pl.lit("same cost; lost the tie (fewer GPUs, more free memory, name)"))
+        .then(pl.lit("same cost; lost the tie (fewer GPUs, faster, more free memory, name)"))
     )
 
 

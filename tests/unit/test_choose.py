@@ -203,9 +203,15 @@ def test_limits_make_a_price_over_limit_and_not_missing() -> None:
     assert cells["is_cheapest"].to_list() == [False]
 
 
-def test_ties_go_to_fewer_gpus_then_to_more_free_memory() -> None:
+def test_ties_go_to_fewer_gpus_then_to_speed_then_to_more_free_memory() -> None:
     same = cell(gpu_count=3, utilization=0.9), cell(gpu_count=5, utilization=0.2)
     assert only("on-demand", *same).filter("is_cheapest")["gpu_count"].to_list() == [3]
+    slow_and_fast = (
+        cell(gpu_count=4, utilization=0.2, pipeline_parallel_size=2, tokens_per_second=90.0),
+        cell(gpu_count=4, utilization=0.3, tensor_parallel_size=4, tokens_per_second=180.0),
+    )
+    faster = only("on-demand", *slow_and_fast).filter("is_cheapest")
+    assert faster["tensor_parallel_size"].to_list() == [4]
     roomy = (
         cell(gpu_count=4, utilization=0.9, sharding="ddp"),
         cell(gpu_count=4, utilization=0.2, sharding="fsdp"),

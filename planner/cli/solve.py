@@ -1,0 +1,75 @@
+"""`planner solve`: the largest value that still fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from planner.cli.options import max_cells
+from planner.cli.tables_text import show_table
+
+_SOLVED: Final = {
+    "context_tokens": ("max_context_tokens", "concurrent_sequences"),
+    "concurrent_sequences": ("max_concurrent_sequences", "context_tokens"),
+}
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--for",
+    "wanted",
+    type=click.Choice(list(_SOLVED)),
+    required=True,
+    help="The axis to solve for; the other axes keep the scenario's values.",
+)
+@click.option("--gpu", help="Only this GPU.")
+@click.option("--count", type=click.IntRange(min=1), help="Only this GPU count.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@max_cells
+def solve(
+    file: Path, wanted: str, gpu: str | None, count: int | None, as_json: bool, max_cells: int
+) -> None:
+    """Find the largest context or concurrency of each serving case that still fits.
+
+    \b
+    The answer is computed from the memory the engine has left, not searched for.
+    Example:
+      planner solve scenarios/support-chat.yaml --for context_tokens --gpu H100
+    """
+    import polars as pl
+
+    from planner.catalog.names import NameProblem
+    from planner.choose import best_per_configuration
+    from planner.cli.explain import refused
+    from planner.pipeline import open_scenario
+    from planner.pipeline.decide import decide
+
+    context = open_scenario(file, max_cells=max_cells)
+    cells = decide(context).filter(pl.col("method") == "inference")
+    if gpu is not None:
+        try:
+            cells = cells.filter(pl.col("gpu") == context.catalog.resolve("gpus", gpu))
+        except NameProblem as error:
+            raise refused(file, "gpu", error.message, error.hint) from None
+    if count is not None:
+        cells = cells.filter(pl.col("gpu_count") == count)
+    if not cells.height:
+        hint = f"GPUs of the supply: {', '.join(context.scenario.supply.gpus)}"
+        raise refused(file, "cell", "no serving cell matches", hint)
+    answer, given = _SOLVED[wanted]
+    best = best_per_configuration(cells.lazy()).collect()
+    shown = best.select(
+        "case_id",
+        "gpu",
+        "gpu_count",
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        given,
+        pl.col(wanted).alias(f"asked_{wanted}"),
+        pl.col(answer).floor().cast(pl.Int64),
+        pl.when(pl.col(answer).is_null()).then(pl.col("reason")).alias("reason"),
+    )
+    show_table(shown.to_dicts(), as_json=as_json)
