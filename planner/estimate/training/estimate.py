@@ -53,6 +53,8 @@ ALLOCATED: Final = (
     "workspace",
 )
 RESERVED: Final = (*ALLOCATED, "allocator_reserve")
+STATES_SPREAD: Final = 0.006
+"""Relative spread of model states: rounding of blocks, buffers and constants of the classes."""
 TOTALS: Final = ("allocated", "reserved", "process", "total")
 EXPLAINED: Final = (
     "layers_saved_bytes",
@@ -196,14 +198,14 @@ def _ledger_columns() -> list[pl.Expr]:
     width = pl.col("activations_spread")
     activations = pl.col("peak_activations_bytes") + 8.0 * pl.col("rank_tokens")
     return [
-        *spread("weights", sharding.resident_weights() + pl.col("peak_gathered_bytes")),
-        *spread("adapter", frozen),
-        *spread("gradients", pl.col("peak_gradients_bytes")),
-        *spread("optimizer", states + pl.col("peak_step_bytes")),
+        *spread("weights", sharding.resident_weights() + pl.col("peak_gathered_bytes"), STATES_SPREAD),
+        *spread("adapter", frozen, STATES_SPREAD),
+        *spread("gradients", pl.col("peak_gradients_bytes"), STATES_SPREAD),
+        *spread("optimizer", states + pl.col("peak_step_bytes"), STATES_SPREAD),
         *spread("activations", activations, width),
         *spread("logits", pl.col("peak_logits_bytes"), width),
-        *spread("communication", sharding.communication_buffers()),
-        *spread("workspace", allocator.workspace()),
+        *spread("communication", sharding.communication_buffers(), STATES_SPREAD),
+        *three("workspace", allocator.workspace(), pl.lit(0.0), 2 * allocator.workspace()),
     ]
 
 
