@@ -59,6 +59,7 @@ class _OutOfTime(Exception):
 
 
 _answers = threading.local()
+_session_lock = threading.Lock()
 
 
 class Caller:
@@ -144,12 +145,12 @@ class Caller:
     def _prepare_session(self) -> None:
         from huggingface_hub import get_session
 
-        session: Any = get_session()
-        session.timeout = self.timeout_seconds
-        hooks = session.event_hooks
-        if _look_at_answer not in hooks["response"]:
-            hooks["response"].append(_look_at_answer)
-            session.event_hooks = hooks
+        with _session_lock:
+            session: Any = get_session()
+            session.timeout = self.timeout_seconds
+            hooks = session.event_hooks
+            if _look_at_answer not in hooks["response"]:
+                session.event_hooks = {**hooks, "response": [*hooks["response"], _look_at_answer]}
 
     def _retry_wait(self, error: Exception, attempt: int) -> float | None:
         """Seconds the hub wants us to wait at least before the next attempt; None to give up."""

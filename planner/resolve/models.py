@@ -19,7 +19,7 @@ from planner.errors import (
     did_you_mean,
     quoted_list,
 )
-from planner.resolve.checkpoint import load_json, read_checkpoint
+from planner.resolve.checkpoint import CONFIG_FILE, load_json, read_checkpoint
 from planner.resolve.facts import ModelFacts
 from planner.resolve.lock import Lock
 from planner.resolve.records import Record, check_digest, facts_of_record
@@ -75,7 +75,9 @@ def resolve_model(
     options: dict[str, Any] = {"include_mtp": include_mtp, "assume_like": assume_like}
     if config is not None:
         if lock is not None:
-            lock.check_local(base / config, _relative(config, base))
+            whole = base / config
+            file = config / CONFIG_FILE if whole.is_dir() else config
+            lock.check_local(base / file, _relative(file, base))
         return facts_of_path(base / config, model=reference, **options)
     bits = _Bits(catalog)
     locked = lock.find(reference) if lock is not None else None

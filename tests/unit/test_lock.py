@@ -143,6 +143,19 @@ def test_a_local_file_that_changed_is_refused(tmp_path: Path) -> None:
         resolve_model("mine", config=given, **options)
 
 
+def test_a_checkpoint_folder_is_checked_by_its_config(tmp_path: Path) -> None:
+    folder = tiny.write(tmp_path / "checkpoint", tiny.files())
+    lock = Lock("x.lock.yaml", {}, {"checkpoint/config.json": "0" * 64})
+    with pytest.raises(OutsideFailure, match="changed since"):
+        resolve_model(
+            "mine",
+            config=Path(folder.name),
+            catalog=load_catalog(),
+            base=tmp_path,
+            lock=lock,
+        )
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
