@@ -116,7 +116,7 @@ def _lambdas(config: Config, _: Plan, s: Sheet) -> None:
 
 FAMILIES = (
     Family(
-        types=("llama", "granite", "iquestcoder"),
+        types=("llama", "granite", "iquestcoder", "granite_docling_text"),
         attention=gqa(bias="attention_bias"),
         mlp=gated(bias="mlp_bias"),
     ),

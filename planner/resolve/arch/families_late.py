@@ -48,7 +48,7 @@ def _fourth_full(config: Config) -> list[str]:
     return layer_types(config, lambda i: "sliding_attention" if i % 4 else "full_attention")
 
 
-def _spaced_mlps(config: Config) -> list[str]:
+def spaced_mlps(config: Config) -> list[str]:
     """Experts from a first layer on, in every so many layers."""
     if config.get("mlp_layer_types") is not None:
         return after_dense()(config)
@@ -241,7 +241,7 @@ FAMILIES = (
                 extra=lambda config, _, s: s.norm("post_mlp_layernorm", config.hidden_size),
             ),
         },
-        plan=by_layer(_spaced_mlps),
+        plan=by_layer(spaced_mlps),
     ),
     Family(
         types=("cohere2_moe",),

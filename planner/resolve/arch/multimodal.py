@@ -11,10 +11,12 @@ from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Sheet
 from planner.resolve.arch.towers import write_tower
 from planner.resolve.arch.towers_late import LATE_TOWERS
+from planner.resolve.arch.towers_new import NEW_TOWERS
 from planner.resolve.arch.towers_more import MORE_TOWERS, sam_neck
 
 towers.TOWERS.update(MORE_TOWERS)
 towers.TOWERS.update(LATE_TOWERS)
+towers.TOWERS.update(NEW_TOWERS)
 Tie = Literal["top", "text", "either"]
 Parts = Callable[[Config, Config, Sheet], None]
 
@@ -89,7 +91,8 @@ def _with_newline(projector: Parts) -> Parts:
     return parts
 
 
-def _gemma3(config: Config, text: Config, s: Sheet) -> None:
+def gemma3_projector(config: Config, text: Config, s: Sheet) -> None:
+    """Gemma 3's norm and matrix between the tower and the text."""
     v = config.sub("vision_config").hidden_size
     s.param("multi_modal_projector.mm_input_projection_weight", v, text.hidden_size)
     s.norm("multi_modal_projector.mm_soft_emb_norm", v, "rms")
@@ -232,7 +235,7 @@ def _granite_speech(config: Config, text: Config, s: Sheet) -> None:
 VISUAL = vision("visual")
 
 COMPOSITES = (
-    Composite(types=("gemma3",), parts=vision(projector=_gemma3)),
+    Composite(types=("gemma3",), parts=vision(projector=gemma3_projector)),
     Composite(
         types=(
             "qwen3_vl",

@@ -15,6 +15,7 @@ from planner.resolve.arch import (
     families_mla,
     families_moe,
     families_moe_more,
+    families_new,
     families_remote,
     families_shared,
 )
@@ -29,6 +30,7 @@ from planner.resolve.arch.decoder import write_decoder
 from planner.resolve.arch.family import Family
 from planner.resolve.arch.multimodal import COMPOSITES, Composite
 from planner.resolve.arch.multimodal_late import LATE_COMPOSITES
+from planner.resolve.arch.multimodal_new import NEW_COMPOSITES
 from planner.resolve.arch.sheet import Sheet, flag, tensors_of
 from planner.resolve.facts import ModelFacts
 from planner.resolve.quantization import read_quantization
@@ -53,6 +55,7 @@ def families() -> dict[str, Family]:
         families_mla,
         families_moe,
         families_moe_more,
+        families_new,
         families_remote,
         families_shared,
     )
@@ -62,7 +65,7 @@ def families() -> dict[str, Family]:
 @cache
 def composites() -> dict[str, Composite]:
     """Multimodal family by model type."""
-    return {name: item for item in (*COMPOSITES, *LATE_COMPOSITES) for name in item.types}
+    return {name: item for item in (*COMPOSITES, *LATE_COMPOSITES, *NEW_COMPOSITES) for name in item.types}
 
 
 @cache

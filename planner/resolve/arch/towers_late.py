@@ -36,12 +36,13 @@ def qwen2_5_omni_audio(config: Config, s: Sheet) -> None:
     s.conv("conv2", h, h, 3)
     s.embedding("audio_bos_eos_token", 2, config.output_dim)
     b = s.at("layers.{j}", copies=config.encoder_layers)
-    _whisper_block(b, h, config.encoder_ffn_dim, key_bias=False)
+    whisper_block(b, h, config.encoder_ffn_dim, key_bias=False)
     s.norm("ln_post", h, "layer")
     s.linear("proj", h, config.output_dim, bias=True)
 
 
-def _whisper_block(b: Sheet, h: int, inner: int, *, key_bias: bool) -> None:
+def whisper_block(b: Sheet, h: int, inner: int, *, key_bias: bool) -> None:
+    """A block of a Whisper-like encoder."""
     a = b.at("self_attn")
     a.linear("k_proj", h, h, bias=key_bias)
     for name in ("v_proj", "q_proj", "out_proj"):
@@ -56,7 +57,7 @@ def qwen3_omni_audio(config: Config, s: Sheet) -> None:
     """Qwen3-Omni's audio tower: three strided convolutions before the blocks."""
     h, c = config.d_model, config.downsample_hidden_size
     b = s.at("layers.{j}", copies=config.encoder_layers)
-    _whisper_block(b, h, config.encoder_ffn_dim, key_bias=True)
+    whisper_block(b, h, config.encoder_ffn_dim, key_bias=True)
     s.norm("ln_post", h, "layer")
     s.conv("conv2d1", c, 1, 3, 3)
     s.conv("conv2d2", c, c, 3, 3)
@@ -140,10 +141,10 @@ def glmasr(config: Config, s: Sheet) -> None:
 def granite_docling(config: Config, s: Sheet) -> None:
     """Granite Docling: Idefics' encoder with two routes of merged features."""
     idefics(config, s)
-    v, out, r = config.hidden_size, config.projection_dim, config.scale_factor
+    v, out, r = config.hidden_size, config.out_hidden_size, config.scale_factor
     c = s.at("connector")
     c.norm("ln_in", v, "layer")
-    deep = len(config.get("deepstack_visual_indexes", []))
+    deep = len(config.get("deepstack_visual_indexes", [3, 7, 10]))
     routes = [("coarse", v * r * r)]
     if config.get("use_fine_route", True):
         routes.append(("fine", v * (r // 2) ** 2))
