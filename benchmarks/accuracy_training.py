@@ -31,17 +31,23 @@ MODEL_TYPES = {
     "gpt2": "gpt2",
     "tiny-llama": "llama",
 }
-EXTRA = {
+EXTRA: dict[str, dict[str, Any]] = {
     "mixtral": {"num_local_experts": 8, "num_experts_per_tok": 2, "sliding_window": None},
     "qwen3_moe": {"num_experts": 128, "num_experts_per_tok": 8},
     "gemma2": {
-        "query_pre_attn_scalar": 256, "sliding_window": 4096, "final_logit_softcapping": 30.0,
+        "query_pre_attn_scalar": 256,
+        "sliding_window": 4096,
+        "final_logit_softcapping": 30.0,
         "attn_logit_softcapping": 50.0,
     },
     "gpt2": {"activation_function": "gelu_new", "resid_pdrop": 0.1, "attn_pdrop": 0.1},
     "mistral": {"sliding_window": None},
 }
-TARGETS = {"r8qv": (8, "q_proj;v_proj"), "r16all": (16, "all-linear"), "none": (None, None)}
+TARGETS: dict[str, tuple[int | None, str | None]] = {
+    "r8qv": (8, "q_proj;v_proj"),
+    "r16all": (16, "all-linear"),
+    "none": (None, None),
+}
 MOE = ("mixtral", "qwen3_moe")
 
 
@@ -57,11 +63,17 @@ def oracle_config(row: dict[str, Any]) -> dict[str, Any]:
         return {"model_type": kind, "n_layer": row["layers"], **EXTRA[kind]}
     width = "moe_intermediate_size" if kind == "qwen3_moe" else "intermediate_size"
     config = {
-        "model_type": kind, "hidden_size": row["hidden"], width: row["ffn"],
-        "num_hidden_layers": row["layers"], "num_attention_heads": row["heads"],
-        "num_key_value_heads": row["kv_heads"], "head_dim": row["head_dim"],
-        "vocab_size": row["vocab"], "tie_word_embeddings": bool(row["tied"]),
-        "torch_dtype": "bfloat16", **EXTRA.get(kind, {}),
+        "model_type": kind,
+        "hidden_size": row["hidden"],
+        width: row["ffn"],
+        "num_hidden_layers": row["layers"],
+        "num_attention_heads": row["heads"],
+        "num_key_value_heads": row["kv_heads"],
+        "head_dim": row["head_dim"],
+        "vocab_size": row["vocab"],
+        "tie_word_embeddings": bool(row["tied"]),
+        "torch_dtype": "bfloat16",
+        **EXTRA.get(kind, {}),
     }
     if kind == "gemma2" and row["attn"] == "sdpa":
         config["attn_logit_softcapping"] = None
@@ -89,15 +101,21 @@ def _cell(row: dict[str, Any], name: str) -> dict[str, Any]:
         targets = "qkv_proj"
     fp32 = row["dtype"].startswith("fp32")
     return {
-        "case_id": str(row["index"]), "model": name, "method": row["method"],
+        "case_id": str(row["index"]),
+        "model": name,
+        "method": row["method"],
         "weight_format": "fp32" if fp32 else "bf16",
         "compute_dtype": "fp32" if row["dtype"] == "fp32" else "bf16",
-        "framework": _preset(row), "lora_rank": rank, "lora_targets": targets,
+        "framework": _preset(row),
+        "lora_rank": rank,
+        "lora_targets": targets,
         "lora_dropout": float(row["lora_dropout"]),
         "adapter_dtype": "fp32" if row["adapter_fp32"] else "bf16",
-        "sequence_tokens": row["seq"], "micro_batch_size": row["batch"],
+        "sequence_tokens": row["seq"],
+        "micro_batch_size": row["batch"],
         "gradient_accumulation_steps": 2 if row["accum"] else 1,
-        "gradient_checkpointing": "full" if row["ckpt"] else "none", "attention": row["attn"],
+        "gradient_checkpointing": "full" if row["ckpt"] else "none",
+        "attention": row["attn"],
         "padding": row["mask"] == "pad",
     }
 
@@ -116,15 +134,21 @@ def oracle_tables(facts: list[ModelFacts]) -> Tables:
     plain = frameworks_frame().filter(pl.col("framework") == "oracle")
     variants = [
         plain,
-        plain.with_columns(framework=pl.lit("oracle-foreach"), optimizer_implementation=pl.lit("foreach")),
+        plain.with_columns(
+            framework=pl.lit("oracle-foreach"), optimizer_implementation=pl.lit("foreach")
+        ),
         plain.with_columns(framework=pl.lit("oracle-autocast"), autocast=pl.lit(True)),
         plain.with_columns(framework=pl.lit("oracle-held"), holds_logits=pl.lit(True)),
     ]
     return Tables(
-        models=models_frame(facts).lazy(), layers=layers_frame(facts).lazy(),
-        tensors=tensors_frame(facts).lazy(), gpus=catalog.gpus.lazy(),
-        formats=catalog.formats.lazy(), optimizers=optimizers_frame().lazy(),
-        engines=pl.LazyFrame(), frameworks=pl.concat(variants).lazy(),
+        models=models_frame(facts).lazy(),
+        layers=layers_frame(facts).lazy(),
+        tensors=tensors_frame(facts).lazy(),
+        gpus=catalog.gpus.lazy(),
+        formats=catalog.formats.lazy(),
+        optimizers=optimizers_frame().lazy(),
+        engines=pl.LazyFrame(),
+        frameworks=pl.concat(variants).lazy(),
     )
 
 
@@ -133,9 +157,11 @@ def oracle_estimates(path: Path) -> pl.DataFrame:
     rows = pl.read_csv(path, infer_schema_length=None).with_row_index("index")
     cells, facts = oracle_cells(rows)
     estimated = estimate_training(cells.lazy(), oracle_tables(facts)).collect()
-    return rows.with_columns(case_id=pl.col("index").cast(pl.String)).join(
-        estimated.drop("model"), on="case_id", how="left", suffix="_estimated"
-    ).with_columns(error=pl.col("allocated_bytes") / pl.col("peak_total") - 1)
+    return (
+        rows.with_columns(case_id=pl.col("index").cast(pl.String))
+        .join(estimated.drop("model"), on="case_id", how="left", suffix="_estimated")
+        .with_columns(error=pl.col("allocated_bytes") / pl.col("peak_total") - 1)
+    )
 
 
 def summary(frame: pl.DataFrame) -> dict[str, float]:

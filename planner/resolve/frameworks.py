@@ -63,6 +63,10 @@ FRAMEWORK_SCHEMA: Final[dict[str, Any]] = {
     "nccl_mib_high": pl.Float64,
     "gemm_workspaces": pl.Float64,
     "activations_spread": pl.Float64,
+    "mfu_low": pl.Float64,
+    "mfu": pl.Float64,
+    "mfu_high": pl.Float64,
+    "kbit_speed": pl.Float64,
     "source": pl.String,
 }
 _OPTIMIZER_DEFAULTS: Final[dict[str, Any]] = {

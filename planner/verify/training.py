@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -99,7 +99,8 @@ def estimates(cells: pl.DataFrame, tables: Tables) -> pl.DataFrame:
 
 def _picked(pattern: str) -> pl.Expr:
     refused = pl.col("unsupported_reason").is_not_null() | pl.col("impossible_reason").is_not_null()
-    picked: Any = pl.when(refused).then(None)
-    for metric, total in METRICS.items():
-        picked = picked.when(pl.col("metric") == metric).then(pl.col(pattern.format(total)))
-    return picked.otherwise(None) / BYTES_PER_GIB
+    picked = [
+        pl.when(~refused & (pl.col("metric") == metric)).then(pl.col(pattern.format(total)))
+        for metric, total in METRICS.items()
+    ]
+    return pl.coalesce(picked) / BYTES_PER_GIB

@@ -152,7 +152,9 @@ def _expert_adapter_tokens() -> pl.Expr:
 def _mlp_backward() -> pl.Expr:
     """The MLP's working set; an fp32 adapter on the last linear adds fp32 copies of its input."""
     fp32_product = (pl.col("mlp_out_adapters") > 0) & adapters.casts_inputs()
-    copies = 2 * adapters.cast_bytes() * pl.col("inner") - pl.col("activation") * pl.col("inner") * 2
+    copies = (
+        2 * adapters.cast_bytes() * pl.col("inner") - pl.col("activation") * pl.col("inner") * 2
+    )
     stream = pl.col("stream") * pl.col("hidden")
     plain = mlp.mlp_backward() + moe.moe_backward() + stream
     adapted = copies + 2 * stream + pl.col("adapter_bytes") * pl.col("lora_rank")
@@ -238,6 +240,9 @@ def _case_sums() -> list[pl.Expr]:
         .cast(pl.Float64)
         .alias("largest_inner"),
         pl.col("num_attention_heads").max().alias("largest_heads"),
+        (pl.col("query_width") * pl.col("tensor_parallel_size") * count)
+        .sum()
+        .alias("attention_width_sum"),
         (
             pl.col("head_dim").max()
             * 2

@@ -45,7 +45,6 @@ def adapter_sums(pairs: pl.LazyFrame, tensors: pl.LazyFrame) -> pl.LazyFrame:
             adapter_rows=pl.col("sum_out").sum(),
             adapter_tensors=2 * pl.col("count").sum(),
             largest_adapted_out=pl.col("out_features").max(),
-            *[],
             **_by_block(),
         )
     )

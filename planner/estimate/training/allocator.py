@@ -36,11 +36,11 @@ def reserve_class() -> pl.Expr:
 
 def _by_class() -> pl.Expr:
     """Sum over the parts of share x bytes, with the shares of the cell's class."""
-    picked = pl.when(pl.lit(False)).then(0.0)
+    values = []
     for name in CLASSES:
         parts = [pl.col(f"reserve_{name}_{part}") * pl.col(size) for part, size in PARTS.items()]
-        picked = picked.when(reserve_class() == name).then(pl.sum_horizontal(parts))
-    return picked.otherwise(0.0)
+        values.append(pl.when(reserve_class() == name).then(pl.sum_horizontal(parts)))
+    return pl.coalesce(*values, pl.lit(0.0))
 
 
 def other_phases() -> pl.Expr:
@@ -54,7 +54,10 @@ def other_phases() -> pl.Expr:
 def moving() -> pl.Expr:
     """Bytes at the peak that come and go within a step."""
     return pl.sum_horizontal(
-        "peak_gradients_bytes", "peak_step_bytes", "peak_activations_bytes", "peak_logits_bytes",
+        "peak_gradients_bytes",
+        "peak_step_bytes",
+        "peak_activations_bytes",
+        "peak_logits_bytes",
         "peak_gathered_bytes",
     )
 
@@ -70,9 +73,16 @@ def reserve_columns() -> list[pl.Expr]:
     full = pl.max_horizontal(FULL_SHARE * other_phases(), _by_class())
     cache = pl.when("is_full").then(full).otherwise(_by_class()) + streams_cache()
     held = pl.sum_horizontal(
-        pl.col(item_column(item)).fill_null(0.0) for item in (
-            "weights", "adapter", "gradients", "optimizer", "activations", "logits",
-            "communication", "workspace",
+        pl.col(item_column(item)).fill_null(0.0)
+        for item in (
+            "weights",
+            "adapter",
+            "gradients",
+            "optimizer",
+            "activations",
+            "logits",
+            "communication",
+            "workspace",
         )
     )
     room = pl.col("usable_bytes") - held - pl.col("context_mib") * MIB
@@ -94,7 +104,7 @@ def context_columns() -> list[pl.Expr]:
 
 
 def workspace() -> pl.Expr:
-    """cuBLAS workspaces, allocated through torch: one for the forward and one for autograd's thread.
+    """cuBLAS workspaces, allocated through torch: one for the main and one for autograd's thread.
 
     8.125 MiB each, 32 MiB on Hopper. Source: getChosenWorkspaceSize of torch.
     """

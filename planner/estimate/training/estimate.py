@@ -20,6 +20,7 @@ from planner.estimate.training.activations import activation_cases
 from planner.estimate.training.reasons import reason_columns
 from planner.estimate.training.settings import INPUT_TYPES, resolve_settings
 from planner.estimate.training.states import with_states
+from planner.estimate.training.time import speed_columns
 from planner.resolve.tables import Tables
 
 OPTIMIZER_FACTS: Final = (
@@ -41,6 +42,10 @@ ALLOCATOR_FACTS: Final = (
     "nccl_mib_high",
     "gemm_workspaces",
     "activations_spread",
+    "mfu_low",
+    "mfu",
+    "mfu_high",
+    "kbit_speed",
 )
 ALLOCATED: Final = (
     "weights",
@@ -57,16 +62,36 @@ STATES_SPREAD: Final = 0.006
 """Relative spread of model states: rounding of blocks, buffers and constants of the classes."""
 TOTALS: Final = ("allocated", "reserved", "process", "total")
 EXPLAINED: Final = (
+    "base_bytes",
+    "weight_shards",
+    "peak_gathered_bytes",
+    "adapter_count",
+    "trained_element_bytes",
+    "trained_parameters",
+    "gradient_element_bytes",
+    "gradient_shards",
+    "peak_gradients_bytes",
+    "updated_parameters",
+    "state_element_bytes",
+    "peak_step_bytes",
     "layers_saved_bytes",
     "layer_saved_bytes",
     "layer_backward_bytes",
-    "loss_logits_bytes",
-    "base_bytes",
-    "trained_parameters",
+    "peak_activations_bytes",
     "rank_tokens",
     "logit_elements",
+    "loss_logits_bytes",
+    "peak_logits_bytes",
+    "compute_element_bytes",
 )
 """Operands that the terms name, kept in the result."""
+CARD_FACTS: Final = (
+    "compute_capability",
+    "bf16_dense_tflops",
+    "fp16_dense_tflops",
+    "fp32_tflops",
+)
+SPEEDS: Final = ("tokens_per_second_low", "tokens_per_second", "tokens_per_second_high")
 SIXTEEN_BIT: Final = 2.0
 FLASH_CAPABILITY: Final = 8.0
 """Compute capability from which torch's flash attention kernels run."""
@@ -100,13 +125,14 @@ def estimate_training(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     frame = frame.with_columns(missing_items(frame.collect_schema().names()))
     inputs = [*names, *(name for name in INPUT_TYPES if name not in names)]
     return (
-        frame.with_columns(_totals())
+        frame.with_columns(*_totals(), *speed_columns())
         .with_columns(reason_columns())
         .select(
             *inputs,
             *item_columns(),
             *_total_names(),
             *EXPLAINED,
+            *SPEEDS,
             "budget_bytes",
             "peak_phase",
             "unsupported_reason",
@@ -125,7 +151,7 @@ def _with_card(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
 
     That is on a card before Ampere, with fp32 operands, and with a padding mask.
     """
-    cards = tables.gpus.select("gpu", "compute_capability")
+    cards = tables.gpus.select("gpu", *CARD_FACTS)
     old = pl.col("compute_capability").fill_null(FLASH_CAPABILITY) < FLASH_CAPABILITY
     wide = pl.col("compute_element_bytes") > SIXTEEN_BIT
     repeats = (pl.col("attention") == "sdpa") & (old | wide | pl.col("padding"))
@@ -137,9 +163,7 @@ def _optimizers(tables: Tables) -> pl.LazyFrame:
 
 
 def _allocators(tables: Tables) -> pl.LazyFrame:
-    shares = [
-        f"reserve_{name}_{part}" for name in allocator.CLASSES for part in allocator.PARTS
-    ]
+    shares = [f"reserve_{name}_{part}" for name in allocator.CLASSES for part in allocator.PARTS]
     return tables.frameworks.select("framework", *ALLOCATOR_FACTS, *shares)
 
 
@@ -179,6 +203,7 @@ def _sharded_columns() -> list[pl.Expr]:
         sharding.gathered_root().alias("gathered_root_bytes"),
         optimizer.step_bytes().alias("step_bytes"),
         (pl.col("layers_saved_bytes") * phases.stage_share()).alias("kept_bytes"),
+        optimizer.state_element_bytes().alias("state_element_bytes"),
         pl.max_horizontal(logits.forward_bytes(), logits.backward_bytes()).alias(
             "loss_logits_bytes"
         ),
@@ -196,9 +221,10 @@ def _ledger_columns() -> list[pl.Expr]:
     )
     frozen = pl.when("is_full").then(None).otherwise(adapter)
     width = pl.col("activations_spread")
+    weights = sharding.resident_weights() + pl.col("peak_gathered_bytes")
     activations = pl.col("peak_activations_bytes") + 8.0 * pl.col("rank_tokens")
     return [
-        *spread("weights", sharding.resident_weights() + pl.col("peak_gathered_bytes"), STATES_SPREAD),
+        *spread("weights", weights, STATES_SPREAD),
         *spread("adapter", frozen, STATES_SPREAD),
         *spread("gradients", pl.col("peak_gradients_bytes"), STATES_SPREAD),
         *spread("optimizer", states + pl.col("peak_step_bytes"), STATES_SPREAD),

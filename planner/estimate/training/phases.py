@@ -242,7 +242,7 @@ def with_peak(cells: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _at_peak(values: list[pl.Expr]) -> pl.Expr:
-    picked = pl.when(pl.col("peak_index") == 0).then(values[0])
-    for index, value in enumerate(values[1:], start=1):
-        picked = picked.when(pl.col("peak_index") == index).then(value)
-    return picked.otherwise(None)
+    picked = [
+        pl.when(pl.col("peak_index") == index).then(value) for index, value in enumerate(values)
+    ]
+    return pl.coalesce(picked)

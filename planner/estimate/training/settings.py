@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 import polars as pl
+import polars.selectors as cs
 
 from planner.resolve.tables import Tables
 
@@ -168,22 +169,17 @@ def resolve_settings(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         )
         .with_columns(compute_element_bytes=_compute_element())
         .with_columns(_derived())
-        .drop(cs_preset(), "model_dtype")
+        .drop(cs.starts_with("preset_"), cs.by_name("model_dtype"))
     )
-
-
-def cs_preset() -> pl.Expr:
-    """The helper columns of the preset's defaults."""
-    return pl.col("^preset_.*$")
 
 
 def transformers_version() -> pl.Expr:
     """Version of transformers as major.minor/1000, from the framework's version text; or null."""
-    parts = [
-        pl.col("framework_version").str.extract(r"transformers (\d+)\.(\d+)", group).cast(pl.Float64)
-        for group in (1, 2)
-    ]
-    return parts[0] + parts[1] / 1000
+    named = pl.col("framework_version")
+    major, minor = (
+        named.str.extract(r"transformers (\d+)\.(\d+)", group).cast(pl.Float64) for group in (1, 2)
+    )
+    return major + minor / 1000
 
 
 def _stored_element() -> pl.Expr:
@@ -211,9 +207,10 @@ def _derived() -> list[pl.Expr]:
         under_autocast.alias("autocast"),
         # k-bit linears return their input's dtype: fp32 after the fp32 norms of k-bit training.
         pl.when(upcast).then(4.0).otherwise(compute).alias("activation_element_bytes"),
-        pl.when(upcast & ~under_autocast).then(4.0).otherwise(compute).alias(
-            "compute_element_bytes"
-        ),
+        pl.when(upcast & ~under_autocast)
+        .then(4.0)
+        .otherwise(compute)
+        .alias("compute_element_bytes"),
         casts.alias("casts_weights"),
         (pl.col("method") == "qlora").alias("is_kbit"),
         (version < SHIFT_WITHOUT_COPY).cast(pl.Float64).alias("copies_shifted_logits"),

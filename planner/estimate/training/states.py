@@ -36,6 +36,8 @@ def with_states(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         "num_hidden_layers",
         "embedding_parameters",
         "lm_head_parameters",
+        "active_parameters",
+        lookup_parameters=pl.when("tied_embeddings").then(0).otherwise("embedding_parameters"),
     )
     return (
         cells.join(ranks, on=keys, how="left", nulls_equal=True)
