@@ -147,10 +147,12 @@ class Caller:
 
         with _session_lock:
             session: Any = get_session()
-            session.timeout = self.timeout_seconds
             hooks = session.event_hooks
             if _look_at_answer not in hooks["response"]:
-                session.event_hooks = {**hooks, "response": [*hooks["response"], _look_at_answer]}
+                session.event_hooks = {
+                    "request": [*hooks["request"], _bound_wait],
+                    "response": [*hooks["response"], _look_at_answer],
+                }
 
     def _retry_wait(self, error: Exception, attempt: int) -> float | None:
         """Seconds the hub wants us to wait at least before the next attempt; None to give up."""
@@ -250,6 +252,18 @@ def _busy_words(error: _Busy, what: str, hub: str) -> str:
         later = f"in {error.wait_seconds:.0f} s" if error.wait_seconds else "later"
         return f"{hub} limits the rate of requests (429); try again {later}, logged in if possible"
     return f"{hub} is broken right now: it answered {error.status} when asked for {what}; try later"
+
+
+def _bound_wait(request: Any) -> None:
+    """A read timeout for calls of the client that have none."""
+    from huggingface_hub import constants
+
+    limits = request.extensions.get("timeout") or {}
+    seconds = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    request.extensions["timeout"] = {
+        step: min(limits.get(step) or seconds, seconds)
+        for step in ("connect", "read", "write", "pool")
+    }
 
 
 def _look_at_answer(response: Any) -> None:
