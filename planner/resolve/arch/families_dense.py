@@ -267,7 +267,7 @@ FAMILIES = (
     ),
     Family(types=("ernie4_5",), attention=gqa(bias="use_bias"), mlp=gated(bias="use_bias")),
     Family(
-        types=("hunyuan_v1_dense",),
+        types=("hunyuan_v1_dense", "hunyuan_vl_text"),
         attention=gqa(
             bias="attention_bias", qk_norm="head", qk_names=("query_layernorm", "key_layernorm")
         ),

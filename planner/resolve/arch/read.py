@@ -18,6 +18,7 @@ from planner.resolve.arch import (
     families_new,
     families_remote,
     families_shared,
+    families_tail,
 )
 from planner.resolve.arch.config import (
     Config,
@@ -31,6 +32,7 @@ from planner.resolve.arch.family import Family
 from planner.resolve.arch.multimodal import COMPOSITES, Composite
 from planner.resolve.arch.multimodal_late import LATE_COMPOSITES
 from planner.resolve.arch.multimodal_new import NEW_COMPOSITES
+from planner.resolve.arch.multimodal_tail import TAIL_COMPOSITES
 from planner.resolve.arch.sheet import Sheet, flag, tensors_of
 from planner.resolve.facts import ModelFacts
 from planner.resolve.quantization import read_quantization
@@ -39,6 +41,11 @@ TYPE_ALIASES = {
     "kimi_k2": "deepseek_v3",
     "deepseek_ref": "deepseek_v4",
     "ernie4_5_moe_vl": "ernie4_5_vl_moe",
+    "Yi": "llama",
+    "aquila": "llama",
+    "RefinedWeb": "falcon",
+    "RefinedWebModel": "falcon",
+    "stablelm_epoch": "stablelm",
 }
 
 
@@ -58,6 +65,7 @@ def families() -> dict[str, Family]:
         families_new,
         families_remote,
         families_shared,
+        families_tail,
     )
     return {name: family for m in modules for family in m.FAMILIES for name in family.types}
 
@@ -65,7 +73,9 @@ def families() -> dict[str, Family]:
 @cache
 def composites() -> dict[str, Composite]:
     """Multimodal family by model type."""
-    return {name: item for item in (*COMPOSITES, *LATE_COMPOSITES, *NEW_COMPOSITES) for name in item.types}
+    return {name: item for item in (
+        *COMPOSITES, *LATE_COMPOSITES, *NEW_COMPOSITES, *TAIL_COMPOSITES
+    ) for name in item.types}
 
 
 @cache
@@ -199,7 +209,7 @@ def text_config(config: Config, composite: Composite) -> Config:
     return config.sub(composite.text)
 
 
-FLAT_TEXTS = {"phi3_v": "phi3"}
+FLAT_TEXTS = {"phi3_v": "phi3", "phi4_multimodal": "phi3"}
 MINICPMV_TEXTS = {"2.5": "llama", "2.6": "qwen2", "4.0": "llama", "4.5": "qwen3"}
 
 
