@@ -72,8 +72,8 @@ def estimate(as_json: bool, **options: Any) -> None:
     from planner.pipeline.details import cell_details
 
     context = open_text(json.dumps(scenario_of(options)), "command line", Path.cwd())
-    details = cell_details(context, best_per_configuration(decide(context).lazy()).collect())
-    detail = details[0]
+    best = best_per_configuration(decide(context).lazy()).collect()
+    detail = cell_details(context, best, all_ledgers=True)[0]
     if as_json:
         lines = [asdict(line) for line in detail.ledger]
         click.echo(json.dumps({"cell": dict(detail.cell), "ledger": lines}, indent=2))

@@ -53,7 +53,7 @@ def explain(file: Path, case_id: str, gpu: str, count: int, as_json: bool, max_c
         supply = context.scenario.supply
         hint = f"GPUs {', '.join(supply.gpus)}; counts {', '.join(map(str, supply.gpu_counts))}"
         raise refused(file, "gpu", f"{count}x {gpu_id} is not in the supply", hint)
-    detail = cell_details(context, best_per_configuration(at.lazy()).collect())[0]
+    detail = cell_details(context, best_per_configuration(at.lazy()).collect(), all_ledgers=True)[0]
     if as_json:
         lines = [asdict(line) for line in detail.ledger]
         click.echo(json.dumps({"cell": dict(detail.cell), "ledger": lines}, indent=2))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
 import planner
-from planner.choose import best_per_configuration, bought_cases, ranked
+from planner.choose import RUNNERS_UP, best_per_configuration, bought_cases, ranked
 from planner.pipeline.context import Context
 from planner.pipeline.details import cell_details
 from planner.pipeline.matrix import fit_matrix, offers_left_out, plan_configurations
@@ -26,15 +26,19 @@ from planner.plan import (
     Totals,
 )
 
+RUNNERS_UP_CASES: Final = 500
+"""Up to this many cases the plan lists all runners-up of each, above it only the next best."""
+
 
 def assemble_plan(context: Context, cells: pl.DataFrame, *, command: str) -> Plan:
     """The Plan of a scenario from its decided cells."""
     scenario = context.scenario
     lazy = cells.lazy()
-    bought = bought_cases(lazy).collect()
-    finalists = ranked(lazy).collect()
-    details = cell_details(context, finalists)
-    cases = plan_cases(cells, finalists, set(bought["case_index"].to_list()))
+    bought = set(bought_cases(lazy).collect()["case_index"].to_list())
+    many = cells["case_index"].n_unique() > RUNNERS_UP_CASES
+    finalists = ranked(lazy, 2 if many else RUNNERS_UP + 1).collect()
+    details = cell_details(context, finalists, bought)
+    cases = plan_cases(cells, finalists, bought)
     configurations = plan_configurations(context, cells)
     matrix, reasons = fit_matrix(best_per_configuration(lazy).collect(), configurations)
     totals = _totals(cases, details, scenario.assumptions.hours_per_month)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
 import polars as pl
 
@@ -19,29 +19,50 @@ from planner.units import BYTES_PER_GIB
 _COMPONENT_OF = {item: name for name, items in ITEMS_BY_COMPONENT.items() for item in items}
 
 
-def cell_details(context: Context, finalists: pl.DataFrame) -> tuple[CellDetail, ...]:
-    """Full cells with their ledgers, in the order of `finalists`."""
+LEDGERS_SHOWN: Final = 2_000
+"""Ledgers kept in a plan: those of the purchases first, then of the other choices in order."""
+
+
+def cell_details(
+    context: Context,
+    finalists: pl.DataFrame,
+    bought: Collection[int] = (),
+    *,
+    all_ledgers: bool = False,
+) -> tuple[CellDetail, ...]:
+    """Full cells in the order of `finalists`, with the ledgers of choices and purchases.
+
+    `finalists` has `case_index` and `rank_cost_usd`; `bought` names the cases that are bought.
+    """
     if not finalists.height:
         return ()
-    shown = in_gib(finalists.with_columns(is_bought=pl.lit(False)))
-    explained = explain_cells(context, finalists)
+    is_bought = pl.col("case_index").is_in(list(bought))
+    shown = in_gib(finalists).with_columns(
+        pl.col(pl.Float64).round(4), is_bought=is_bought & pl.col("is_cheapest")
+    )
+    wanted = (
+        finalists.with_row_index("position")
+        .with_columns(_later=~is_bought)
+        .filter(is_bought | pl.col("is_cheapest") | all_ledgers)
+        .sort("_later", "position")
+        .head(LEDGERS_SHOWN)
+    )
+    ledgers = dict(zip(wanted["position"], explain_cells(context, wanted), strict=True))
+    costs = finalists["rank_cost_usd"].to_list()
     details = []
     least: dict[int, float] = {}
-    for row, lines in zip(
-        shown.select("case_index", "rank_cost_usd", *CELL_COLUMNS).iter_rows(named=True),
-        explained,
-        strict=True,
+    for position, (case, row) in enumerate(
+        zip(
+            finalists["case_index"].to_list(),
+            shown.select(CELL_COLUMNS).iter_rows(named=True),
+            strict=True,
+        )
     ):
-        case, cost = row.pop("case_index"), row.pop("rank_cost_usd")
+        cost = costs[position]
         first = least.setdefault(case, cost)
-        surcharge = round(cost / first - 1, 4) if first else None
-        cell = {name: _tidy(value) for name, value in row.items()}
-        details.append(CellDetail(cell, lines, surcharge))
+        surcharge = round(cost / first - 1, 4) if first and cost is not None else None
+        details.append(CellDetail(row, ledgers.get(position, ()), surcharge))
     return tuple(details)
-
-
-def _tidy(value: Any) -> Any:
-    return round(value, 4) if isinstance(value, float) else value
 
 
 def explain_cells(context: Context, cells: pl.DataFrame) -> list[tuple[LedgerLine, ...]]:
