@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from planner.estimate.ledger import item_column, three
+from planner.estimate.ledger import three
 
 MIB: Final = float(1 << 20)
 CLASSES: Final = ("eager", "none", "fused", "liger", "varying")
@@ -68,26 +68,19 @@ def streams_cache() -> pl.Expr:
     return pl.col("fsdp_reserve_mib") * MIB * doublings
 
 
-def reserve_columns() -> list[pl.Expr]:
-    """`allocator_reserve`, shrunk where the card would be full: torch then frees its cache."""
+def cache_columns() -> list[pl.Expr]:
+    """`cache_bytes` the allocator would hold on a roomy card, `least_cache_bytes` on a full one."""
     full = pl.max_horizontal(FULL_SHARE * other_phases(), _by_class())
     cache = pl.when("is_full").then(full).otherwise(_by_class()) + streams_cache()
-    held = pl.sum_horizontal(
-        pl.col(item_column(item)).fill_null(0.0)
-        for item in (
-            "weights",
-            "adapter",
-            "gradients",
-            "optimizer",
-            "activations",
-            "logits",
-            "communication",
-            "workspace",
-        )
-    )
-    room = pl.col("usable_bytes") - held - pl.col("context_mib") * MIB
-    least = LEAST_SHARE * moving()
-    expected = pl.min_horizontal(cache, pl.max_horizontal(room.fill_null(1e30), least))
+    return [cache.alias("cache_bytes"), (LEAST_SHARE * moving()).alias("least_cache_bytes")]
+
+
+def reserve_columns() -> list[pl.Expr]:
+    """`allocator_reserve`, shrunk where the card would be full: torch then frees its cache."""
+    cache, least = pl.col("cache_bytes"), pl.col("least_cache_bytes")
+    room = pl.col("usable_bytes") - pl.col("allocated_bytes") - pl.col("cuda_context_bytes")
+    spare = pl.max_horizontal(room.fill_null(float("inf")), least)
+    expected = pl.min_horizontal(cache, spare)
     return three("allocator_reserve", expected, LOW * expected, HIGH * cache + least)
 
 
@@ -108,6 +101,5 @@ def workspace() -> pl.Expr:
 
     8.125 MiB each, 32 MiB on Hopper. Source: getChosenWorkspaceSize of torch.
     """
-    hopper = pl.col("compute_capability").is_between(9.0, 9.9).fill_null(False)
-    each = pl.when(hopper).then(32.0).otherwise(8.125)
+    each = pl.when("is_hopper").then(32.0).otherwise(8.125)
     return pl.col("gemm_workspaces") * each * MIB

@@ -15,12 +15,20 @@ from planner.estimate.ledger import (
     sum_items,
     three,
 )
-from planner.estimate.training import allocator, gradients, logits, optimizer, phases, sharding
+from planner.estimate.training import (
+    allocator,
+    gradients,
+    logits,
+    optimizer,
+    phases,
+    sharding,
+    time,
+)
 from planner.estimate.training.activations import activation_cases
+from planner.estimate.training.cards import SETTINGS, distinct_work, finish_cells, with_work_key
 from planner.estimate.training.reasons import reason_columns
 from planner.estimate.training.settings import INPUT_TYPES, resolve_settings
 from planner.estimate.training.states import with_states
-from planner.estimate.training.time import speed_columns
 from planner.resolve.tables import Tables
 
 OPTIMIZER_FACTS: Final = (
@@ -57,7 +65,6 @@ ALLOCATED: Final = (
     "communication",
     "workspace",
 )
-RESERVED: Final = (*ALLOCATED, "allocator_reserve")
 STATES_SPREAD: Final = 0.006
 """Relative spread of model states: rounding of blocks, buffers and constants of the classes."""
 TOTALS: Final = ("allocated", "reserved", "process", "total")
@@ -85,16 +92,18 @@ EXPLAINED: Final = (
     "compute_element_bytes",
 )
 """Operands that the terms name, kept in the result."""
-CARD_FACTS: Final = (
-    "compute_capability",
-    "bf16_dense_tflops",
-    "fp16_dense_tflops",
-    "fp32_tflops",
-)
 SPEEDS: Final = ("tokens_per_second_low", "tokens_per_second", "tokens_per_second_high")
+REASONS: Final = ("unsupported_reason", "impossible_reason", "note")
+CARRIED: Final = (
+    "cache_bytes",
+    "least_cache_bytes",
+    "flops_per_token",
+    "utilisation_low",
+    "utilisation",
+    "utilisation_high",
+    "half_precision",
+)
 SIXTEEN_BIT: Final = 2.0
-FLASH_CAPABILITY: Final = 8.0
-"""Compute capability from which torch's flash attention kernels run."""
 
 
 def estimate_training(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
@@ -107,7 +116,24 @@ def estimate_training(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     the process), `budget_bytes`, `peak_phase`, `unsupported_reason`, `impossible_reason`, `note`.
     """
     names = cells.collect_schema().names()
-    settled = resolve_settings(cells, tables).pipe(_with_card, tables)
+    keyed = with_work_key(cells, tables)
+    inputs = [*names, *(name for name in INPUT_TYPES if name not in names)]
+    done = finish_cells(keyed, _work(distinct_work(keyed), tables))
+    return done.select(
+        *inputs,
+        *item_columns(),
+        *_total_names(),
+        *EXPLAINED,
+        *SPEEDS,
+        "budget_bytes",
+        "peak_phase",
+        *REASONS,
+    )
+
+
+def _work(work: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
+    """Everything that does not depend on the card's size, for distinct sets of inputs."""
+    settled = resolve_settings(work, tables).with_columns(kv_repeats=_kv_repeats())
     frame = (
         activation_cases(settled, tables)
         .pipe(with_states, tables)
@@ -118,27 +144,19 @@ def estimate_training(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         .with_columns(_sharded_columns())
         .with_columns(phases.gradient_columns())
         .pipe(phases.with_peak)
-        .with_columns(_ledger_columns())
-        .with_columns(allocator.reserve_columns())
-        .with_columns(_process_columns())
+        .with_columns(*_ledger_columns(), *allocator.context_columns(), *allocator.cache_columns())
+        .with_columns(*_allocated(), *time.work_columns(), *reason_columns())
     )
-    frame = frame.with_columns(missing_items(frame.collect_schema().names()))
-    inputs = [*names, *(name for name in INPUT_TYPES if name not in names)]
-    return (
-        frame.with_columns(*_totals(), *speed_columns())
-        .with_columns(reason_columns())
-        .select(
-            *inputs,
-            *item_columns(),
-            *_total_names(),
-            *EXPLAINED,
-            *SPEEDS,
-            "budget_bytes",
-            "peak_phase",
-            "unsupported_reason",
-            "impossible_reason",
-            "note",
-        )
+    later = {item_column("allocator_reserve", bound) for bound in BOUNDS}
+    frame = frame.with_columns(
+        expr
+        for expr in missing_items(frame.collect_schema().names())
+        if expr.meta.output_name() not in later
+    )
+    kept = [name for name in item_columns() if name not in later]
+    allocated = [item_column("allocated", bound) for bound in BOUNDS]
+    return frame.select(
+        "work_key", *SETTINGS, *kept, *allocated, *EXPLAINED, *CARRIED, "peak_phase", *REASONS
     )
 
 
@@ -146,16 +164,14 @@ def _total_names() -> list[str]:
     return [item_column(name, bound) for name in TOTALS for bound in BOUNDS]
 
 
-def _with_card(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
-    """Adds `kv_repeats`: sdpa copies grouped heads where its flash kernel can't run.
+def _kv_repeats() -> pl.Expr:
+    """sdpa copies grouped heads where its flash kernel can't run.
 
     That is on a card before Ampere, with fp32 operands, and with a padding mask.
     """
-    cards = tables.gpus.select("gpu", *CARD_FACTS)
-    old = pl.col("compute_capability").fill_null(FLASH_CAPABILITY) < FLASH_CAPABILITY
     wide = pl.col("compute_element_bytes") > SIXTEEN_BIT
-    repeats = (pl.col("attention") == "sdpa") & (old | wide | pl.col("padding"))
-    return cells.join(cards, on="gpu", how="left").with_columns(kv_repeats=repeats)
+    unable = pl.col("lacks_flash") | wide | pl.col("padding")
+    return (pl.col("attention") == "sdpa") & unable
 
 
 def _optimizers(tables: Tables) -> pl.LazyFrame:
@@ -235,16 +251,11 @@ def _ledger_columns() -> list[pl.Expr]:
     ]
 
 
-def _process_columns() -> list[pl.Expr]:
-    return allocator.context_columns()
-
-
-def _totals() -> list[pl.Expr]:
-    sums = {"allocated": ALLOCATED, "reserved": RESERVED, "process": (*RESERVED, "cuda_context")}
-    columns = []
-    for name, items in sums.items():
-        columns += three(name, sum_items(items), sum_items(items, "low"), sum_items(items, "high"))
-    every = sums["process"]
-    columns += three("total", sum_items(every), sum_items(every, "low"), sum_items(every, "high"))
-    budget = pl.col("usable_bytes") * (1 - pl.col("memory_headroom"))
-    return [*columns, budget.alias("budget_bytes")]
+def _allocated() -> list[pl.Expr]:
+    """Bytes of all tensors at the peak."""
+    return three(
+        "allocated",
+        sum_items(ALLOCATED),
+        sum_items(ALLOCATED, "low"),
+        sum_items(ALLOCATED, "high"),
+    )

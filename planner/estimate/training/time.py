@@ -61,19 +61,31 @@ def peak_flops() -> pl.Expr:
     return TERA * pl.when(fp32).then(single).otherwise(pl.coalesce(half, "fp16_dense_tflops"))
 
 
+def work_columns() -> list[pl.Expr]:
+    """What speed needs beside the card: `flops_per_token` and the utilisation of the layout.
+
+    Utilisation: the preset's range, less for every doubling of the GPUs, less by the share that
+    dequantising a k-bit base takes (`kbit_speed`), half at the low end where memory is offloaded.
+    """
+    scaling = ADDED_GPU ** pl.col("gpu_count").cast(pl.Float64).log(2)
+    kbit = pl.when("is_kbit").then("kbit_speed").otherwise(1.0)
+    share = scaling * kbit
+    offloaded = pl.when(pl.col("offload") == "none").then(1.0).otherwise(0.5)
+    return [
+        flops_per_token().alias("flops_per_token"),
+        (pl.col("mfu_low") * share * offloaded).alias("utilisation_low"),
+        (pl.col("mfu") * share * offloaded).alias("utilisation"),
+        (pl.col("mfu_high") * share).alias("utilisation_high"),
+    ]
+
+
 def speed_columns() -> list[pl.Expr]:
     """`tokens_per_second_low`, `tokens_per_second` and `tokens_per_second_high` of the layout.
 
-    Utilisation x peak x GPUs over the FLOPs of a token; k-bit bases are slower by the share that
-    dequantising takes (`kbit_speed` of the preset), offloading halves the low end.
+    Utilisation x peak x GPUs over the FLOPs of a token.
     """
-    gpus = pl.col("gpu_count").cast(pl.Float64)
-    scaling = ADDED_GPU ** gpus.log(2)
-    kbit = pl.when("is_kbit").then("kbit_speed").otherwise(1.0)
-    whole = peak_flops() * gpus * scaling * kbit / flops_per_token()
-    offloaded = pl.when(pl.col("offload") == "none").then(1.0).otherwise(0.5)
+    whole = peak_flops() * pl.col("gpu_count") / pl.col("flops_per_token")
     return [
-        (whole * pl.col("mfu_low") * offloaded).alias("tokens_per_second_low"),
-        (whole * pl.col("mfu") * offloaded).alias("tokens_per_second"),
-        (whole * pl.col("mfu_high")).alias("tokens_per_second_high"),
+        (whole * pl.col(f"utilisation{bound}")).alias(f"tokens_per_second{bound}")
+        for bound in ("_low", "", "_high")
     ]
