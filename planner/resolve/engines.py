@@ -112,6 +112,7 @@ DEFAULTS: Final[Mapping[str, float]] = {
 """Values of constants that a profile leaves out; 0 for the others."""
 
 _NEAREST_WIDENING: Final = 2.0
+_VERSION_STEP: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +192,13 @@ def _undated(engine: Engine, version: str | None) -> Profile:
 
 
 def _nearest(profiles: Iterable[Profile], wanted: Version) -> Profile:
-    def distance(profile: Profile) -> tuple[float, ...]:
+    def place(version: Version) -> int:
+        major, minor, patch = (*version, 0, 0, 0)[:3]
+        return (major * _VERSION_STEP + minor) * _VERSION_STEP + patch
+
+    def distance(profile: Profile) -> int:
         edge = profile.first if wanted < profile.first else profile.below
-        size = max(len(edge), len(wanted), 3)
-        ours, theirs = (v + (0,) * (size - len(v)) for v in (wanted, edge))
-        return tuple(abs(a - b) for a, b in zip(ours, theirs, strict=True))
+        return abs(place(wanted) - place(edge))
 
     return min(profiles, key=distance)
 

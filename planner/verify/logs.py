@@ -164,9 +164,13 @@ def _json_tool(text: str) -> Reading | None:
         return None
     if isinstance(loaded, dict) and isinstance(loaded.get("gpus"), list):
         return _gpustat(loaded["gpus"])
-    if isinstance(loaded, list) and loaded and all("device_name" in gpu for gpu in loaded):
+    if isinstance(loaded, list) and loaded and all(_is_nvtop(gpu) for gpu in loaded):
         return _nvtop(loaded)
     return None
+
+
+def _is_nvtop(gpu: Any) -> bool:
+    return isinstance(gpu, dict) and "device_name" in gpu
 
 
 def _gpustat(gpus: Iterable[Mapping[str, Any]]) -> Reading:

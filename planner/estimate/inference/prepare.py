@@ -59,15 +59,41 @@ _FAST_LINK_BYTES_PER_SECOND: Final = 2.0e11
 """Above what PCIe reaches (5.0 x16: 128 GB/s both ways): NVLink, Infinity Fabric and the like."""
 
 
+_FACT_KEYS: Final = (
+    "model",
+    "weight_format",
+    "engine",
+    "engine_version",
+    "gpu",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "expert_parallel_size",
+)
+
+
 def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
-    """Cells with inputs completed and facts joined; one row a cell, in order."""
+    """Cells with inputs completed and facts joined; one row a cell, in order.
+
+    Facts are gathered once for each combination of model, format, engine, GPU and layout.
+    """
     have = cells.collect_schema().names()
     missing = [pl.lit(None, dtype=kind).alias(n) for n, kind in INPUTS.items() if n not in have]
     typed = [pl.col(n).cast(kind) for n, kind in INPUTS.items() if n in have]
-    with_profile = (
-        cells.with_columns(*typed, *missing)
-        .with_columns(*(pl.col(name).fill_null(1) for name in _PARALLEL))
-        .join(tables.engines, on=["engine", "engine_version"], how="left", nulls_equal=True)
+    inputs = cells.with_columns(*typed, *missing).with_columns(
+        pl.col(name).fill_null(1) for name in _PARALLEL
+    )
+    facts = _facts(inputs.select(_FACT_KEYS).unique(), tables)
+    return (
+        inputs.join(facts, on=list(_FACT_KEYS), how="left", nulls_equal=True, maintain_order="left")
+        .with_columns(*_defaults())
+        .with_columns(*_steps())
+    )
+
+
+def _facts(keys: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
+    """Everything known about each combination of _FACT_KEYS, one row a combination."""
+    profiled = (
+        keys.join(tables.engines, on=["engine", "engine_version"], how="left", nulls_equal=True)
         .join(_gpu_facts(tables), on="gpu", how="left")
         .join(_model_facts(tables), on="model", how="left")
         .join(_stored_facts(tables), on="model", how="left")
@@ -75,21 +101,11 @@ def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         .with_columns(*_format_columns())
         .with_columns(*_derived_keys())
     )
-    return (
-        with_profile.join(
-            weights_by_rank(
-                tables, with_profile.select(_WEIGHT_KEYS).unique().rename(_HELD)
-            ).rename({**{new: old for old, new in _HELD.items()}, **_RANK}),
-            on=list(_WEIGHT_KEYS),
-            how="left",
-        )
-        .join(
-            cache_by_rank(tables, with_profile.select(_CACHE_KEYS).unique()),
-            on=list(_CACHE_KEYS),
-            how="left",
-        )
-        .with_columns(*_defaults())
-        .with_columns(*_steps())
+    weights = weights_by_rank(tables, profiled.select(_WEIGHT_KEYS).unique().rename(_HELD))
+    cache = cache_by_rank(tables, profiled.select(_CACHE_KEYS).unique())
+    back = {new: old for old, new in _HELD.items()}
+    return profiled.join(weights.rename({**back, **_RANK}), on=list(_WEIGHT_KEYS), how="left").join(
+        cache, on=list(_CACHE_KEYS), how="left"
     )
 
 
