@@ -153,7 +153,7 @@ def empty() -> tuple[Plan, pl.DataFrame]:
         configurations=(),
         details=(),
         matrix=dict.fromkeys(plan.matrix, ()),
-        totals=Totals(0, 0, 0.0, 0.0, 0.0),
+        totals=Totals(0, 0, 0, 0.0, 0.0, 0.0),
     )
     return nothing, cells.clear()
 

@@ -11,7 +11,9 @@ from planner.plan import COMPONENTS, PRICE_STATES, VERDICTS, Plan
 from planner.report import words
 from planner.report.pack import Column, number_column, text_column
 
-NOT_IN_GRID: Final = "absent"
+_TRACE: Final = -1
+_EPSILON: Final = 1e-9
+_DEARER: Final = "dearer by "
 _SIZES: Final = ("total_low_gib", "total_gib", "total_high_gib", "budget_gib")
 _NUMBERS: Final = (
     *_SIZES,
@@ -31,13 +33,6 @@ _COUNTS: Final = (
     "max_context_tokens",
     "max_concurrent_sequences",
 )
-_SHORT_PRICE: Final = {
-    "unpriced": "no price",
-    "no-offer": "not sold",
-    "over-limit": "over limit",
-}
-_SHORT_VERDICT: Final = {"impossible": "impossible", "unsupported": "unsupported"}
-_TRACE_TENTHS: Final = 0
 
 
 def matrix_frame(plan: Plan) -> pl.DataFrame:
@@ -69,19 +64,19 @@ def matrix_columns(frame: pl.DataFrame, plan: Plan) -> list[Column]:
         text_column("state", _state(frame)),
         text_column("text", _text(frame)),
         *(_tenths(short, frame[name]) for short, name in (*sizes, ("budget", "budget_gib"))),
-        text_column("free", _free(frame)),
         *(_tenths(part, frame[f"{part}_gib"]) for part in COMPONENTS),
         _rounded("hour", frame["usd_per_hour"], 4, money),
         _rounded("month", frame["usd_per_month"], 2, money),
         text_column("offer", frame["offer"]),
         text_column("layout", frame["layout"]),
-        text_column("reason", _reasons(frame["reason"], plan.reasons)),
+        text_column("reason", _reasons(frame, plan.reasons)),
+        text_column("extra", _surcharges(frame)),
         _rounded("replicas", frame["replicas"], 0, words.count),
-        _rounded("speed", frame["tokens_per_second"], 0, words.count),
-        _rounded("ttft", frame["time_to_first_token_ms"], 0, words.count),
-        _rounded("tpot", frame["time_per_output_token_ms"], 1, lambda ms: f"{ms:,.1f}"),
-        _rounded("context", frame["max_context_tokens"], 0, words.count),
-        _rounded("sequences", frame["max_concurrent_sequences"], 0, words.count),
+        _significant("speed", frame, "tokens_per_second"),
+        _significant("ttft", frame, "time_to_first_token_ms"),
+        _significant("tpot", frame, "time_per_output_token_ms"),
+        _floored("context", frame["max_context_tokens"]),
+        _floored("sequences", frame["max_concurrent_sequences"]),
     ]
     return [column for column in columns if column.texts or column.name in ("state", "text")]
 
@@ -99,41 +94,62 @@ def _state(frame: pl.DataFrame) -> pl.Series:
 
 
 def _text(frame: pl.DataFrame) -> pl.Series:
-    """What a cell of the matrix says, beside its glyph."""
-    verdict, price = pl.col("verdict"), pl.col("price_state")
-    held = verdict.is_in(["fits", "tight"])
+    """The number of a cell: the free share where it fits, else how many times over it is."""
+    verdict = pl.col("verdict")
     needs = words.needs_factor_column().str.replace("x", "×")
     text = (
-        pl.when(verdict.is_null())
-        .then(None)
-        .when(held & price.is_in(list(_SHORT_PRICE)))
-        .then(price.replace(_SHORT_PRICE))
-        .when(held)
-        .then(pl.format("{} {}", verdict, words.free_percent_column()))
+        pl.when(verdict.is_in(["fits", "tight"]))
+        .then(words.free_percent_column())
         .when(verdict == "exceeds")
         .then(pl.format("needs {}", needs))
-        .otherwise(verdict.replace(_SHORT_VERDICT))
     )
     return frame.select(text=text)["text"]
 
 
-def _free(frame: pl.DataFrame) -> pl.Series:
-    held = pl.col("utilization") <= 1
-    return frame.select(free=pl.when(held).then(words.free_percent_column()))["free"]
+def _reasons(frame: pl.DataFrame, reasons: Sequence[str]) -> pl.Series:
+    """Reasons that say more than the page's own numbers.
+
+    That a cell is over its budget, or dearer than another, is told by `text` and `extra`.
+    """
+    table = {i: reason for i, reason in enumerate(reasons) if not reason.startswith(_DEARER)}
+    told = pl.when(pl.col("verdict") != "exceeds").then(pl.col("reason"))
+    words_of = told.replace_strict(table, default=None, return_dtype=pl.String)
+    return frame.select(reason=words_of)["reason"]
 
 
-def _reasons(indices: pl.Series, reasons: Sequence[str]) -> pl.Series:
-    table = dict(enumerate(reasons))
-    return indices.replace_strict(table, default=None, return_dtype=pl.String)
+def _surcharges(frame: pl.DataFrame) -> pl.Series:
+    """What a cell that fits costs above the cheapest of its case."""
+    hour = pl.col("usd_per_hour")
+    least = hour.filter(pl.col("is_cheapest")).first().over("case")
+    held = pl.col("verdict").is_in(["fits", "tight"]) & ~pl.col("is_cheapest").fill_null(False)
+    ratio = frame.select(ratio=pl.when(held & (least > 0)).then(hour / least - 1).round(3))["ratio"]
+    texts = {value: words.surcharge(value) for value in ratio.drop_nulls().unique()}
+    return ratio.replace_strict(texts, default=None, return_dtype=pl.String)
 
 
 def _tenths(name: str, values: pl.Series) -> Column:
-    """Sizes with one decimal; a trace that rounds to nothing keeps its own code."""
+    """Sizes with one decimal; a trace keeps its own code, nothing at all has none."""
     frame = values.to_frame("size")
     tenths = (pl.col("size") * 10).round(0).cast(pl.Int64)
     trace = (pl.col("size") > 0) & (tenths == 0)
-    shown = frame.select(size=pl.when(trace).then(-1).otherwise(tenths))["size"]
-    return number_column(name, shown, lambda t: "<0.1" if t < 0 else words.gib(t / 10))
+    some = pl.when(tenths != 0).then(tenths)
+    shown = frame.select(size=pl.when(trace).then(_TRACE).otherwise(some))["size"]
+    return number_column(name, shown, lambda t: "<0.1" if t == _TRACE else words.gib(t / 10))
+
+
+def _significant(name: str, frame: pl.DataFrame, column: str) -> Column:
+    """Speeds of cells that fit, with two significant digits: they are known no better."""
+    held = pl.col("verdict").is_in(["fits", "tight"])
+    values = frame.select(v=pl.when(held).then(pl.col(column)).round_sig_figs(2))["v"]
+    return number_column(name, values, words.plain_number)
+
+
+def _floored(name: str, values: pl.Series) -> Column:
+    """Limits with three significant digits, rounded down: what is shown does fit."""
+    frame = values.cast(pl.Float64).to_frame("v")
+    size = pl.lit(10.0).pow((pl.col("v").clip(1).log10() + _EPSILON).floor() - 2).clip(1)
+    shown = frame.select(v=((pl.col("v") / size + _EPSILON).floor() * size).cast(pl.Int64))["v"]
+    return number_column(name, shown, words.count)
 
 
 def _rounded(name: str, values: pl.Series, digits: int, form: Callable[[float], str]) -> Column:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -15,7 +16,10 @@ from planner.report.cells_view import matrix_columns, matrix_frame
 from planner.report.pack import pack
 
 _SCRIPTS: Final = ("data", "matrix", "explain", "compare", "limits", "main")
-_DETAILS_IN_PAGE: Final = 400
+_QUOTED: Final = re.compile(r"""("(?:[^"\\\n]|\\.)*"|`[^`]*`)|([^"`]+)""")
+_CSS_SPACE: Final = re.compile(r"[ \n]*([{};,])[ \n]*|(:) ")
+_JS_SPACE: Final = re.compile(r"[ \n]*([{};,])[ \n]*| ?([=?:&|<>*()!]+) ?")
+_DETAILS_IN_PAGE: Final = 120
 """Ledgers with formulas that the page carries; the rest is in plan.json and `planner explain`."""
 
 
@@ -49,16 +53,32 @@ def _read(name: str) -> str:
     return resources.files("planner.report").joinpath("templates", name).read_text("utf-8")
 
 
+def _compact(source: str, space: re.Pattern[str]) -> str:
+    """Without indentation, comment lines and needless spaces; quoted texts stay as they are.
+
+    The sources keep to what this needs: semicolons everywhere, comments on lines of their own,
+    double quotes, and no space in a regular expression.
+    """
+    lines = (line.strip() for line in source.splitlines())
+    joined = "\n".join(line for line in lines if line and not line.startswith("//"))
+    return _QUOTED.sub(lambda found: found[1] or space.sub(_kept, found[2]), joined) + "\n"
+
+
+def _kept(found: re.Match[str]) -> str:
+    return str(found[1] or found[2])
+
+
 @cache
 def _style() -> str:
-    return _read("report.css")
+    return _compact(_read("report.css"), _CSS_SPACE)
 
 
 @cache
 def _script() -> str:
     """The page's scripts in one strict function: they share names, the page sees none."""
     parts = [_read(f"js/{name}.js") for name in _SCRIPTS]
-    return '(() => {\n"use strict";\n' + "\n".join(parts) + "\n})();\n"
+    whole = '(() => {\n"use strict";\n' + "\n".join(parts) + "\n})();\n"
+    return _compact(whole, _JS_SPACE)
 
 
 @cache
@@ -96,7 +116,10 @@ def _head(plan: Plan) -> dict[str, Any]:
         "rows": len(plan.cases),
         "width": len(plan.configurations),
         "scenario": plan.scenario.file,
-        "axes": [[axis, words.AXIS_WORDS.get(axis, axis), texts] for axis, texts in axes.items()],
+        "axes": [
+            [axis, words.AXIS_WORDS.get(axis, axis), texts, [_shown(axis, text) for text in texts]]
+            for axis, texts in axes.items()
+        ],
         "cases": {
             "id": [case.case_id for case in plan.cases],
             "model": [words.model_name(case.model) for case in plan.cases],
@@ -125,6 +148,13 @@ def _axes(plan: Plan, varying: Mapping[str, frozenset[str]]) -> dict[str, list[s
             if axis in varying[case.workload] and axis not in ("model", "method", "workload"):
                 texts.setdefault(axis, {})[_axis_text(value)] = None
     return {axis: list(values) for axis, values in texts.items()}
+
+
+def _shown(axis: str, text: str) -> str:
+    """A value of an axis as the page shows it, where a reader needs no more than a name."""
+    if axis == "method":
+        return words.METHOD_WORDS.get(text, text)
+    return words.model_name(text) if axis == "model" else text
 
 
 def _axis_text(value: Any) -> str:
@@ -158,7 +188,7 @@ def _configurations(plan: Plan) -> dict[str, Any]:
     by_name = sorted(range(len(found)), key=lambda i: (found[i].gpu_name, found[i].gpu_count, i))
     return {
         "id": [c.configuration_id for c in found],
-        "label": [view.times_sign(c.label) for c in found],
+        "label": [words.times_sign(c.label) for c in found],
         "gpu": [c.gpu_name for c in found],
         "gpuId": [c.gpu for c in found],
         "count": [c.gpu_count for c in found],
@@ -177,7 +207,7 @@ def _runner_words(
         configuration = view.configuration_of(index, detail.cell)
         if configuration is not None:
             extra = words.surcharge(detail.surcharge_ratio)
-            return f"{view.times_sign(configuration.label)} {extra}".strip()
+            return f"{words.times_sign(configuration.label)} {extra}".strip()
     return ""
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import polars as pl
@@ -20,6 +22,8 @@ import polars as pl
 _ONE_BYTE: Final = 256
 _TWO_BYTES: Final = 65536
 _SAMPLE_BYTES: Final = 60_000
+_WORTH_STEPS: Final = 24
+_NUMBER: Final = re.compile(r"[\d,]+(\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,36 @@ def pack(head: Mapping[str, Any], columns: Sequence[Column], width: int) -> str:
         turned = [_transposed(plane, width) for plane in planes]
         by_configuration = _size(turned) < _size(planes)
         blocks.extend(turned if by_configuration else planes)
-        described.append([column.name, len(planes), int(by_configuration), list(column.texts)])
+        described.append([column.name, len(planes), int(by_configuration), _steps(column.texts)])
     text = json.dumps({**head, "columns": described}, ensure_ascii=False, separators=(",", ":"))
     encoded = text.encode()
     content = b"".join([len(encoded).to_bytes(4, "little"), encoded, *blocks])
     return base64.b64encode(gzip.compress(content, compresslevel=9, mtime=0)).decode()
+
+
+def _steps(texts: Sequence[str]) -> dict[str, Any] | list[str]:
+    """Rising numbers as the steps between them: `first` texts as they are, then whole steps.
+
+    Only where writing the numbers again gives exactly the same texts.
+    """
+    numbers = [text for text in texts if _NUMBER.fullmatch(text)]
+    first = len(texts) - len(numbers)
+    if len(numbers) < _WORTH_STEPS or list(texts[first:]) != numbers:
+        return list(texts)
+    digits = len(numbers[0].partition(".")[2])
+    scaled = [int(text.replace(",", "").replace(".", "")) for text in numbers]
+    if [f"{value / 10**digits:,.{digits}f}" for value in scaled] != numbers:
+        return list(texts)
+    steps = [after - before for before, after in pairwise([0, *scaled])]
+    return {"first": list(texts[:first]), "digits": digits, "steps": steps}
+
+
+def _texts(stored: dict[str, Any] | list[str]) -> list[str]:
+    if isinstance(stored, list):
+        return stored
+    digits = stored["digits"]
+    found = (f"{value / 10**digits:,.{digits}f}" for value in accumulate(stored["steps"]))
+    return [*stored["first"], *found]
 
 
 def unpack(text: str) -> tuple[dict[str, Any], dict[str, list[str | None]]]:
@@ -80,7 +109,8 @@ def unpack(text: str) -> tuple[dict[str, Any], dict[str, list[str | None]]]:
     head = json.loads(content[4 : 4 + size])
     cells, position = head["rows"] * head["width"], 4 + size
     found = {}
-    for name, planes, turned, texts in head["columns"]:
+    for name, planes, turned, stored in head["columns"]:
+        texts = _texts(stored)
         codes = [0] * cells
         for plane in range(planes):
             part = content[position : position + cells]

@@ -224,12 +224,9 @@ def _points_nowhere(file: str, path: str, index: int, target: str) -> Problem:
 
 def _build(kind: Any, value: Any) -> Any:
     """A dataclass, tuple or mapping of the given type from plain JSON values."""
-    if dataclasses.is_dataclass(kind):
+    if kind in _RECORDS:
         hints = _hints(kind)
-        fields = dataclasses.fields(kind)
-        return typing.cast(Any, kind)(
-            **{f.name: _build(hints[f.name], value[f.name]) for f in fields}
-        )
+        return kind(**{name: _build(hint, value[name]) for name, hint in hints.items()})
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         inner = next(a for a in arguments if a is not type(None))

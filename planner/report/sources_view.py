@@ -81,6 +81,7 @@ def _share_group(plan: Plan, title: str, pairs: Sequence[tuple[str, float]]) -> 
 def facts(plan: Plan) -> tuple[tuple[str, str], ...]:
     """Assumptions that hold for the whole plan, as name and value."""
     scenario, inputs = plan.scenario, plan.inputs
+    constraints = scenario.constraints.items()
     pairs = [
         ("Scenario", scenario.file),
         ("Estimator", scenario.estimator),
@@ -88,13 +89,13 @@ def facts(plan: Plan) -> tuple[tuple[str, str], ...]:
         ("Currency", scenario.currency),
         ("Prices", price_dates(plan)),
         ("Counted from", scenario.as_of or "no date given"),
-        *((_title(name), _setting(value)) for name, value in scenario.constraints.items()),
+        *((_title(name), _constraint(name, value)) for name, value in constraints),
         ("Cells estimated", words.count(plan.cells_total)),
         ("Planner", plan.planner_version),
         ("Scenario hash", inputs.scenario_sha256[:_HASH_SHOWN]),
         ("Catalog hash", inputs.catalog_sha256[:_HASH_SHOWN]),
     ]
-    return tuple((name, value) for name, value in pairs if value != "")
+    return tuple((name, value) for name, value in pairs if value not in ("", "none"))
 
 
 def price_dates(plan: Plan) -> str:
@@ -115,7 +116,14 @@ def price_dates(plan: Plan) -> str:
 
 
 def _title(name: str) -> str:
-    return name.replace("_", " ").replace("usd", "USD").capitalize().replace("usd", "USD")
+    plain = name.replace("_", " ").capitalize()
+    return plain.replace("usd", "USD").replace("gpus", "GPUs")
+
+
+def _constraint(name: str, value: Any) -> str:
+    if name == "memory_headroom" and isinstance(value, int | float):
+        return f"{100 * value:g}% of usable memory"
+    return _setting(value)
 
 
 def _setting(value: Any) -> str:

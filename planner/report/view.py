@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from planner.plan import COMPONENTS, CellDetail, Plan, PlanCase, PlanConfiguration
+from planner.plan import CellDetail, Plan, PlanCase, PlanConfiguration
 from planner.report import words
+from planner.report.why import cheaper_losers
 
 _MONTHS: Final = 12
-_VISIBLE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +20,6 @@ class Figure:
     label: str
     value: str
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A piece of a bar, in hundredths of its width."""
-
-    name: str
-    start: float
-    width: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +42,11 @@ class Choice:
     year: str
     free: str
     used: str
-    bar: tuple[Segment, ...]
     tight: bool
     runner_up: str
     runner_up_link: str
     surcharge: str
-    runner_up_reason: str
+    cheaper: str
 
 
 def varying_axes(plan: Plan) -> dict[str, frozenset[str]]:
@@ -110,26 +100,12 @@ def offer_words(cell: Mapping[str, Any]) -> str:
     return " · ".join(str(cell[name]) for name in names if cell.get(name))
 
 
-def bar_of(cell: Mapping[str, Any]) -> tuple[Segment, ...]:
-    """The components of a cell as shares of the card's usable memory."""
-    usable = cell.get("usable_gib") or 0
-    if not usable:
-        return ()
-    start, segments = 0.0, []
-    for component in COMPONENTS:
-        width = 100 * (cell.get(f"{component}_gib") or 0) / usable
-        width = min(width, 100 - start)
-        if width >= _VISIBLE:
-            segments.append(Segment(component, round(start, 1), round(width, 1)))
-        start += width
-    return tuple(segments)
-
-
 def choices(plan: Plan) -> tuple[Choice, ...]:
     """Every purchase by workload; what has no answer comes first."""
     index, varying = configuration_index(plan), varying_axes(plan)
+    rejected = cheaper_losers(plan)
     found = [
-        _choice(plan, position, case, index, varying)
+        _choice(plan, position, case, index, varying, rejected)
         for position, case in enumerate(plan.cases)
         if case.is_bought
     ]
@@ -153,6 +129,7 @@ def _choice(
     case: PlanCase,
     index: Mapping[tuple[str, int], PlanConfiguration],
     varying: Mapping[str, frozenset[str]],
+    rejected: Mapping[int, str],
 ) -> Choice:
     detail = None if case.cheapest is None else plan.details[case.cheapest]
     cell: Mapping[str, Any] = {} if detail is None else detail.cell
@@ -169,7 +146,7 @@ def _choice(
         what=case_what(case, varying),
         outcome=case.outcome,
         sentence=case.sentence,
-        configuration="" if configuration is None else times_sign(configuration.label),
+        configuration="" if configuration is None else words.times_sign(configuration.label),
         link=_link(position, configuration, index),
         layout=layout_words(cell),
         offer=offer_words(cell),
@@ -178,12 +155,11 @@ def _choice(
         year=words.usd(None if month is None else month * _MONTHS, currency),
         free="" if utilization is None else words.free_percent(utilization),
         used=_used(cell),
-        bar=bar_of(cell),
         tight=cell.get("verdict") == "tight",
-        runner_up="" if other is None else times_sign(other.label),
+        runner_up="" if other is None else words.times_sign(other.label),
         runner_up_link=_link(position, other, index),
         surcharge="" if runner is None else words.surcharge(runner.surcharge_ratio),
-        runner_up_reason="" if runner is None else str(runner.cell.get("reason") or ""),
+        cheaper="" if configuration is None else rejected.get(position, ""),
     )
 
 
@@ -208,12 +184,6 @@ def _runner_up(
     runners = [plan.details[position] for position in case.runners_up]
     others = [r for r in runners if configuration_of(index, r.cell) != chosen]
     return next(iter(others or runners), None)
-
-
-def times_sign(label: str) -> str:
-    """`2x H100` with a real multiplication sign."""
-    head, x, tail = label.partition("x ")
-    return f"{head}× {tail}" if x and head.isdigit() else label
 
 
 def _used(cell: Mapping[str, Any]) -> str:

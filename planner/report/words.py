@@ -120,6 +120,11 @@ def count(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
 
 
+def plain_number(value: float) -> str:
+    """A number that is already rounded: `1,200`, `8.5`, `0.12`."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
+
+
 def parameters(value: float) -> str:
     """A parameter count: `8.03 B`, `671 B`, `560 M`."""
     scaled, unit = (value / _BILLION, "B") if value >= _BILLION else (value / 1e6, "M")
@@ -139,21 +144,27 @@ def model_name(model: str) -> str:
     return model.rpartition("/")[2] if _HUB_NAME.fullmatch(model) else model
 
 
+def times_sign(label: str) -> str:
+    """`2x H100` with a real multiplication sign."""
+    head, x, tail = label.partition("x ")
+    return f"{head}× {tail}" if x and head.isdigit() else label
+
+
 _AXIS_FORMS: Final = {
-    "context_tokens": "{} context",
-    "concurrent_sequences": "{} sequences",
+    "context_tokens": "{} ctx",
+    "concurrent_sequences": "{} seqs",
     "sequence_tokens": "{} tokens",
     "micro_batch_size": "batch {}",
     "kv_cache_dtype": "KV {}",
     "lora_rank": "rank {}",
-    "max_num_seqs": "max {} sequences",
+    "max_num_seqs": "max {} seqs",
     "gradient_accumulation_steps": "accumulate {}",
 }
 _CHECKPOINTING: Final = {"full": "checkpointing", "none": "no checkpointing"}
 
 
 def axis_value(axis: str, value: Any) -> str:
-    """One value of an axis in a few characters: `8k context`, `KV fp8`, `batch 4`."""
+    """One value of an axis in a few characters: `8k ctx`, `KV fp8`, `batch 4`."""
     if axis == "gradient_checkpointing":
         return _CHECKPOINTING.get(str(value), f"checkpointing {value}")
     if axis == "method":

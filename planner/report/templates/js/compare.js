@@ -10,11 +10,12 @@ function picker(form, id, label, options, onChange) {
 function startCompare(plan, address) {
   const form = find("#compare-filters"), codes = plan.cases.axes;
   const usedAxes = plan.axes.map(([axis, label], position) => ({ axis, label, position })).filter(({ axis, position }) => axis !== "workload" && axis !== "model" && plan.axes[position][2].length > 1);
-  const model = picker(form, "compare-model", "Model", plan.axes[1][2].map((text, code) => [String(code), text]), changed);
+  const model = picker(form, "compare-model", "Model", plan.axes[1][3].map((text, code) => [String(code), text]), changed);
   const axis = picker(form, "compare-axis", "Compare", usedAxes.map(({ axis: name, label }) => [name, label]), changed);
   const on = picker(form, "compare-on", "On", plan.configurations.order.memory.map((col) => [plan.configurations.id[col], plan.configurations.label[col]]), changed);
-  const fixed = make("span", { class: "fixed" });
-  form.append(fixed);
+  const fixed = make("div", { class: "filters" });
+  const held = make("details", { class: "more" }, make("summary", { text: "Hold the other axes" }), fixed);
+  form.append(held);
   let fixedSelects = [];
 
   const reference = () => {
@@ -43,14 +44,14 @@ function startCompare(plan, address) {
     fixedSelects = usedAxes.filter((used) => used.axis !== axis.value).map(({ axis: name, label, position }) => {
       const present = [...new Set(rows.map((row) => codes[position][row]))].filter((code) => code >= 0).sort((a, b) => a - b);
       if (present.length < 2) return null;
-      const select = make("select", { id: "compare-" + name }, make("option", { value: "", text: "first" }), ...present.map((code) => make("option", { value: plan.axes[position][2][code], text: plan.axes[position][2][code] })));
+      const select = make("select", { id: "compare-" + name }, make("option", { value: "", text: "first" }), ...present.map((code) => make("option", { value: plan.axes[position][2][code], text: plan.axes[position][3][code] })));
       select.value = at.get("c." + name) || "";
       if (select.selectedIndex < 0) select.selectedIndex = 0;
       select.addEventListener("input", changed);
       return { key: "c." + name, select, position, label };
     }).filter(Boolean);
     fixed.replaceChildren(...fixedSelects.map(({ label, select }) => make("label", {}, label + " ", select)));
-    fixed.style.display = "contents";
+    held.hidden = !fixedSelects.length;
   }
   // For each value the first case, in declared order, that agrees with every fixed axis it has.
   function bars(col) {
@@ -62,7 +63,7 @@ function startCompare(plan, address) {
       const agrees = fixedSelects.every(({ select, position: other }) => !select.value || codes[other][row] < 0 || plan.axes[other][2][codes[other][row]] === select.value);
       if (agrees) found.set(code, row);
     }
-    return [...found].sort(([a], [b]) => a - b).slice(0, BARS_SHOWN).map(([code, row]) => ({ name: plan.axes[position][2][code], row }));
+    return [...found].sort(([a], [b]) => a - b).slice(0, BARS_SHOWN).map(([code, row]) => ({ name: plan.axes[position][3][code], row }));
   }
   function render() {
     const col = plan.configurationAt.get(on.value), found = bars(col), chart = find("#compare-chart");
@@ -73,9 +74,11 @@ function startCompare(plan, address) {
     }
     const total = (bar) => plan.size("total", bar.row, col);
     const least = found.reduce((a, b) => (total(b) < total(a) ? b : a)), most = found.reduce((a, b) => (total(b) > total(a) ? b : a));
-    find("#compare-finding").textContent = found.length < 2 ? "" : most.name + " needs " + plan.get("total", most.row, col) + " GiB per GPU; " + least.name + " needs " + plan.get("total", least.row, col) + " GiB.";
-    chart.replaceChildren(make("div", { class: "chart-frame" }, compareChart(plan, col, found)), keyOf(plan, col, found), barLinks(plan, col, found, address));
+    find("#compare-finding").textContent = found.length < 2 ? "" : most.name.replace(/^./, (letter) => letter.toUpperCase()) + " needs " + plan.get("total", most.row, col) + " GiB per GPU; " + least.name + " needs " + plan.get("total", least.row, col) + " GiB.";
+    chart.replaceChildren(make("div", { class: "chart-frame" }, compareChart(plan, col, found, chart.clientWidth)), keyOf(plan, col, found), barLinks(plan, col, found, address));
   }
+  let pending = 0;
+  addEventListener("resize", () => { clearTimeout(pending); pending = setTimeout(() => { if (find("#compare-chart").clientWidth) render(); }, 120); });
   return { show };
 }
 function cardLines(plan, top) {
@@ -90,13 +93,14 @@ function cardLines(plan, top) {
   }
   return lines;
 }
-function compareChart(plan, col, found) {
-  const height = 400, base = 352, left = 46, right = 230, width = 980;
+function compareChart(plan, col, found, room) {
+  const width = Math.max(320, Math.min(1180, room)), slim = width < 640;
+  const height = 400, base = 352, left = slim ? 4 : 46, right = slim ? 92 : 230;
   const biggest = Math.max(...found.map(({ row }) => Math.max(plan.size("total", row, col), plan.size("high", row, col))));
   const cards = plan.configurations.usable.map((text) => Number(text.replaceAll(",", ""))).sort((a, b) => a - b);
   const top = Math.max(biggest, cards.find((size) => size >= biggest) || biggest) * 1.08;
   const y = (size) => base - (base - 22) * size / top;
-  const svg = draw("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Stacked memory per GPU on " + plan.configurations.label[col] + ", with the usable memory of the cards as lines" });
+  const svg = draw("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": "Stacked memory per GPU on " + plan.configurations.label[col] + ", with the usable memory of the cards as lines" });
   const step = (width - left - right) / found.length, bar = Math.min(86, step * .62);
   found.forEach(({ name, row }, place) => {
     const x = left + step * (place + .5) - bar / 2;
@@ -116,7 +120,7 @@ function compareChart(plan, col, found) {
     svg.append(draw("path", { class: "rule", d: `M${left} ${y(size)}H${width - right}` }));
     const label = Math.min(y(size) + 4, last - 13);
     last = label;
-    const words = names[0] + (names.length > 1 ? " +" + (names.length - 1) : "");
+    const words = slim ? (names.length > 1 ? names.length + " cards" : names[0].replace(/^(NVIDIA|AMD|Intel|GeForce)\s/, "").slice(0, 8)) : names[0] + (names.length > 1 ? " +" + (names.length - 1) : "");
     svg.append(draw("text", { x: width - right + 8, y: label, text: usable + " " + words }, draw("title", { text: names.join(", ") })));
   }
   svg.append(draw("path", { class: "axis", d: `M${left} ${base}H${width - right}` }), draw("text", { x: 0, y: 14, text: "GiB per GPU" }));
@@ -128,7 +132,7 @@ function keyOf(plan, col, found) {
 }
 function barLinks(plan, col, found, address) {
   const used = plan.head.parts.filter(([part]) => found.some(({ row }) => plan.size(part, row, col)));
-  const rows = found.map(({ name, row }) => make("tr", {}, make("th", { scope: "row" }, make("a", { href: address(row, col), text: name }), " ", make("span", { class: "mute", text: plan.cases.what[row] })), ...used.map(([part]) => make("td", { class: "num", text: plan.get(part, row, col) || "–" })), make("td", { class: "num" }, make("b", { text: plan.get("total", row, col) }))));
+  const rows = found.map(({ name, row }) => make("tr", {}, make("th", { scope: "row" }, make("a", { href: address(row, col), text: name }), " ", make("span", { class: "mute", text: plan.cases.what[row].replace(name + " · ", "") })), ...used.map(([part]) => make("td", { class: "num", text: plan.get(part, row, col) || "–" })), make("td", { class: "num" }, make("b", { text: plan.get("total", row, col) }))));
   const head = make("tr", {}, make("th", { scope: "col", text: "GiB per GPU" }), ...used.map(([, label]) => make("th", { scope: "col", class: "num", text: label })), make("th", { scope: "col", class: "num", text: "Total" }));
   return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The same as a table" }, make("table", { class: "numbers" }, make("thead", {}, head), make("tbody", {}, ...rows)));
 }

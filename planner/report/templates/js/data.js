@@ -3,6 +3,7 @@ const VERDICTS = ["fits", "tight", "exceeds", "impossible", "unsupported"];
 const GLYPHS = { fits: "●", tight: "◐", exceeds: "✕", unpriced: "?", none: "–", absent: "" };
 const WORDS = { fits: "Fits", tight: "Tight", exceeds: "Does not fit", impossible: "Impossible layout", unsupported: "Not supported" };
 const PRICES = ["", "no price", "not sold in this size", "over the price limit"];
+const SHORT_PRICES = ["", "no price", "not sold", "over limit"];
 
 const find = (selector) => document.querySelector(selector);
 const SVG = "http://www.w3.org/2000/svg";
@@ -19,6 +20,18 @@ function fill(node, attributes, children) {
 const make = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 const draw = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
+// Rising numbers are stored as the steps between them, in units of their last digit.
+function spelledNumbers(stored) {
+  if (Array.isArray(stored)) return stored;
+  const { first, digits, steps } = stored, texts = [...first];
+  let value = 0;
+  for (const step of steps) {
+    value += step;
+    const plain = String(value).padStart(digits + 1, "0"), cut = plain.length - digits;
+    texts.push(plain.slice(0, cut).replace(/\B(?=(\d{3})+$)/g, ",") + (digits ? "." + plain.slice(cut) : ""));
+  }
+  return texts;
+}
 async function readPacked(text) {
   const raw = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -28,7 +41,8 @@ async function readPacked(text) {
   const cells = head.rows * head.width;
   const columns = {};
   let at = 4 + size;
-  for (const [name, planes, turned, texts] of head.columns) {
+  for (const [name, planes, turned, stored] of head.columns) {
+    const texts = spelledNumbers(stored);
     columns[name] = { texts, turned, low: bytes.subarray(at, at + cells), high: planes > 1 ? bytes.subarray(at + cells, at + 2 * cells) : null };
     at += planes * cells;
   }
@@ -50,12 +64,17 @@ function openPlan({ head, columns }) {
     const verdict = VERDICTS[digits[0]], price = Number(digits[1]);
     const held = verdict === "fits" || verdict === "tight";
     const kind = held && price ? "unpriced" : held ? verdict : verdict === "exceeds" ? "exceeds" : "none";
-    return { verdict, kind, held, buyable: held && !price, price: PRICES[price], best: digits[2] === "1" };
+    return { verdict, kind, held, buyable: held && !price, price: PRICES[price], short: held && price ? SHORT_PRICES[price] : "", best: digits[2] === "1" };
   });
   const absent = { verdict: "", kind: "absent", held: false, buyable: false, price: "", best: false };
   const look = (row, col) => {
     const code = columns.state ? codeOf(columns.state, row, col) : 0;
     return code ? looks[code - 1] : absent;
+  };
+  const cellText = (row, col) => {
+    const seen = look(row, col), text = get("text", row, col);
+    const said = seen.short || (seen.held ? seen.verdict + " " + text : text || seen.verdict);
+    return said && GLYPHS[seen.kind] + " " + said;
   };
   const best = new Int32Array(rows).fill(-1);
   const choices = new Int32Array(rows);
@@ -67,7 +86,7 @@ function openPlan({ head, columns }) {
   const caseAt = new Map(cases.id.map((id, row) => [id, row]));
   const configurationAt = new Map(configurations.id.map((id, col) => [id, col]));
   const ledgers = new Map(head.details.map(([row, col, phase, lines]) => [row + "," + col, { phase, lines }]));
-  return { head, rows, width, cases, configurations, axes: head.axes, get, look, best, choices, caseAt, configurationAt, ledgers, size: (name, row, col) => Number(get(name, row, col).replaceAll(",", "").replace("<0.1", "0.05")) || 0 };
+  return { head, rows, width, cases, configurations, axes: head.axes, get, look, cellText, best, choices, caseAt, configurationAt, ledgers, size: (name, row, col) => Number(get(name, row, col).replaceAll(",", "").replace("<0.1", "0.05")) || 0 };
 }
 
 // State in the address: #view?key=value. Filters replace, views and cells add to the history.
@@ -81,6 +100,13 @@ function writeAddress(changes, { view = null, push = false } = {}) {
   const query = now.at.toString();
   const next = "#" + (view || now.view || "decision") + (query ? "?" + query : "");
   if (next !== location.hash) history[push ? "pushState" : "replaceState"](null, "", next);
+}
+// Links inside the file are short, `cell=row.column`; the address bar shows names that stay true.
+function spellOut(plan, at) {
+  const [row, col] = (at.get("cell") || "").split(".").map(Number);
+  if (!at.has("cell")) return at;
+  writeAddress({ cell: "", case: plan.cases.id[row] || "", on: plan.configurations.id[col] || "" });
+  return readAddress().at;
 }
 const cellAddress = (plan, view, row, col) =>
   "#" + view + "?" + new URLSearchParams({ case: plan.cases.id[row], on: plan.configurations.id[col] });

@@ -19,7 +19,7 @@ function explainCell(plan, row, col, address) {
 }
 function headline(look, value) {
   if (!look.verdict) return "Not part of the grid. ";
-  const extra = look.held && value("free") ? " with " + value("free") + " free" : look.verdict === "exceeds" ? ", " + value("text") + " its budget" : "";
+  const extra = look.held ? " with " + value("text") + " free" : look.verdict === "exceeds" ? ", " + value("text") + " its budget" : "";
   return GLYPHS[look.kind] + " " + WORDS[look.verdict] + extra + (look.best ? ", the cheapest for this case" : look.price ? ", " + look.price : "") + ". ";
 }
 function sentence(plan, look, value, usable) {
@@ -54,7 +54,7 @@ function swatch(name) {
   return draw("svg", { class: "swatch", viewBox: "0 0 8 8", "aria-hidden": "true" }, draw("rect", { class: "c-" + name, width: 8, height: 8 }));
 }
 function factsOf(value, configuration, col) {
-  const pairs = [["Price", value("hour") && value("hour") + " an hour" + (value("month") ? ", " + value("month") + " a month" : "")], ["Offer", value("offer") || configuration.offer[col]], ["Layout", value("layout")], ["Replicas", value("replicas")], ["Tokens per second", value("speed")], ["Time to first token", value("ttft") && value("ttft") + " ms"], ["Time per output token", value("tpot") && value("tpot") + " ms"], ["Longest context", value("context") && value("context") + " tokens"], ["Most sequences at once", value("sequences")]];
+  const pairs = [["Price", value("hour") && value("hour") + " an hour" + (value("month") ? ", " + value("month") + " a month" : "") + (value("extra") ? " (" + value("extra") + " against the cheapest)" : "")], ["Offer", value("offer") || configuration.offer[col]], ["Layout", value("layout")], ["Replicas", value("replicas")], ["Tokens per second", value("speed")], ["Time to first token", value("ttft") && value("ttft") + " ms"], ["Time per output token", value("tpot") && value("tpot") + " ms"], ["Longest context", value("context") && value("context") + " tokens"], ["Most sequences at once", value("sequences")]];
   const shown = pairs.filter(([, text]) => text).map(([name, text]) => make("div", {}, make("dt", { text: name }), make("dd", { text })));
   return shown.length ? make("div", {}, make("h3", { text: "Price and speed" }), make("dl", { class: "facts" }, ...shown)) : "";
 }
@@ -63,12 +63,12 @@ function waysOut(plan, row, col, look, address) {
   const ways = [], label = plan.configurations.label;
   const link = (other, where, text, note) => make("li", {}, make("a", { href: address(other, where), text }), note ? " " + note : "");
   if (!look.buyable) for (const { other, axis } of neighbours(plan, row, (o) => plan.look(o, col).held)) {
-    ways.push(link(other, col, axis, GLYPHS[plan.look(other, col).kind] + " " + plan.get("text", other, col)));
+    ways.push(link(other, col, axis, plan.cellText(other, col)));
   }
   const shownWays = ways.slice(0, NEIGHBOURS_SHOWN), hardware = [];
   if (!look.buyable) for (let where = 0; where < plan.width; where++) {
     if (plan.configurations.gpu[where] === plan.configurations.gpu[col] && where !== col && plan.look(row, where).held) {
-      hardware.push(link(row, where, label[where], GLYPHS[plan.look(row, where).kind] + " " + plan.get("text", row, where)));
+      hardware.push(link(row, where, label[where], plan.cellText(row, where)));
       break;
     }
   }

@@ -3,7 +3,7 @@ function startLimits(plan, address) {
   const form = find("#limits-filters"), codes = plan.cases.axes;
   const serving = [...plan.cases.id.keys()].filter((row) => plan.configurations.id.some((_, col) => plan.get("context", row, col) || plan.get("sequences", row, col)));
   const models = [...new Set(serving.map((row) => codes[1][row]))];
-  const model = picker(form, "limits-model", "Model", models.map((code) => [String(code), plan.axes[1][2][code]]), () => { refill(); save(); render(); });
+  const model = picker(form, "limits-model", "Model", models.map((code) => [String(code), plan.axes[1][3][code]]), () => { refill(); save(); render(); });
   const which = picker(form, "limits-case", "Case", [], () => { save(); render(); });
   const save = () => writeAddress({ limit: plan.cases.id[Number(which.value)] });
 
@@ -20,7 +20,8 @@ function startLimits(plan, address) {
   }
   function render() {
     const row = Number(which.value);
-    const cols = plan.configurations.order.price.filter((col) => plan.look(row, col).verdict && (plan.size("context", row, col) || plan.size("sequences", row, col)));
+    const price = (col) => Number(plan.get("hour", row, col).replace(/[^\d.]/g, "")) || Infinity;
+    const cols = plan.configurations.order.price.filter((col) => plan.look(row, col).verdict && (plan.size("context", row, col) || plan.size("sequences", row, col))).sort((a, b) => price(a) - price(b) || a - b);
     const chart = find("#limits-chart");
     if (!cols.length) {
       find("#limits-finding").textContent = "";
@@ -28,7 +29,7 @@ function startLimits(plan, address) {
       return;
     }
     const longest = cols.reduce((a, b) => (plan.size("context", row, b) > plan.size("context", row, a) ? b : a));
-    find("#limits-finding").textContent = "Cheapest first. The longest context, " + plan.get("context", row, longest) + " tokens, fits on " + plan.configurations.label[longest] + ".";
+    find("#limits-finding").textContent = "The longest context, " + plan.get("context", row, longest) + " tokens, fits on " + plan.configurations.label[longest] + ".";
     chart.replaceChildren(make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Limits per configuration" }, limitsTable(plan, row, cols, address)));
   }
   return { show };
@@ -39,9 +40,8 @@ function limitsTable(plan, row, cols, address) {
     return draw("svg", { class: "mini", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, draw("rect", { class: "room", width: 100, height: 8 }), draw("rect", { class: "accent", width: (100 * size / most).toFixed(2), height: 8 }));
   };
   const rows = cols.map((col) => {
-    const look = plan.look(row, col);
-    return make("tr", {}, make("th", { scope: "row" }, make("a", { href: address(row, col), text: plan.configurations.label[col] })), make("td", { text: GLYPHS[look.kind] + " " + plan.get("text", row, col) }), make("td", { class: "num", text: plan.get("hour", row, col) || "–" }), make("td", { class: "num", text: plan.get("context", row, col) || "–" }), make("td", { class: "track" }, bar("context", col)), make("td", { class: "num", text: plan.get("sequences", row, col) || "–" }), make("td", { class: "track" }, bar("sequences", col)));
+    return make("tr", {}, make("th", { scope: "row" }, make("a", { href: address(row, col), text: plan.configurations.label[col] })), make("td", { text: plan.cellText(row, col) }), make("td", { class: "num", text: plan.get("hour", row, col) || "–" }), make("td", { class: "num", text: plan.get("context", row, col) || "–" }), make("td", { class: "track" }, bar("context", col)), make("td", { class: "num", text: plan.get("sequences", row, col) || "–" }), make("td", { class: "track" }, bar("sequences", col)));
   });
-  const head = ["Configuration", "This case", "Hour", "Longest context", "", "Most sequences", ""].map((text, place) => (text ? make("th", { scope: "col", class: place > 1 ? "num" : null, text }) : make("td", {})));
+  const head = ["Configuration", "This case", "Per hour", "Longest context", "of the longest", "Most sequences", "of the most"].map((text, place) => make("th", { scope: "col", class: place > 1 ? "num" : null }, text.startsWith("of ") ? make("span", { class: "hush", text }) : text));
   return make("table", { class: "numbers limits" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
 }

@@ -16,6 +16,7 @@ function startTheme() {
 function showView(name) {
   const known = /^\w+$/.test(name) && find("#view-" + name) ? name : "decision";
   for (const view of document.querySelectorAll(".view")) view.classList.toggle("on", view.id === "view-" + known);
+  document.body.classList.toggle("aside", known !== "decision");
   for (const link of document.querySelectorAll("nav.views a")) {
     if (link.dataset.view === known) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -26,14 +27,29 @@ function fillOthers(plan) {
   const rows = [...plan.cases.id.keys()].filter((row) => !plan.cases.bought[row]).map((row) => {
     const col = plan.best[row];
     const answer = col < 0 ? make("td", { colspan: 4, class: "mute", text: GLYPHS.exceeds + " " + (plan.head.outcomes[plan.cases.outcome[row]] || plan.cases.outcome[row]) }) : null;
-    const found = col < 0 ? [answer] : [make("td", {}, make("a", { href: cellAddress(plan, "decision", row, col), text: plan.configurations.label[col] })), make("td", { class: "num", text: plan.get("free", row, col) }), make("td", { class: "num", text: plan.get("hour", row, col) }), make("td", { class: "num", text: plan.get("month", row, col) || "–" })];
+    const found = col < 0 ? [answer] : [make("td", {}, make("a", { href: cellAddress(plan, "decision", row, col), text: plan.configurations.label[col] })), make("td", { class: "num", text: plan.get("text", row, col) }), make("td", { class: "num", text: plan.get("hour", row, col) }), make("td", { class: "num", text: plan.get("month", row, col) || "–" })];
     return make("tr", {}, make("th", { scope: "row" }, make("b", { text: plan.cases.model[row] }), " ", make("span", { class: "mute", text: plan.cases.what[row] })), ...found, make("td", { class: "mute", text: plan.cases.runner[row] }));
   });
   const head = ["Case", "Cheapest that fits", "Free", "Hour", "Month", "Runner-up"].map((text, place) => make("th", { scope: "col", class: place > 1 && place < 5 ? "num" : null, text }));
   find("#others-table").replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)));
 }
+// A thin bar beside each purchase: what fills its fullest GPU, of what is usable.
+function drawMemory(plan) {
+  for (const place of document.querySelectorAll("[data-cell]")) {
+    const [row, col] = place.dataset.cell.split(".").map(Number), usable = Number(plan.configurations.usable[col].replaceAll(",", ""));
+    const bar = draw("svg", { class: "mini", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, draw("rect", { class: "room", width: 100 }));
+    let at = 0;
+    for (const [name] of plan.head.parts) {
+      const width = 100 * plan.size(name, row, col) / usable;
+      if (width) bar.append(draw("rect", { class: "c-" + name, x: at.toFixed(1), width: Math.max(.6, width).toFixed(1) }));
+      at += width;
+    }
+    place.prepend(bar);
+  }
+}
 function start(plan) {
   const panel = find("#explain");
+  drawMemory(plan);
   let opener = null, open = "", shownView = "", shownFilters = null;
   const address = (row, col) => cellAddress(plan, shownView, row, col);
   const explain = (row, col) => {
@@ -64,7 +80,7 @@ function start(plan) {
     if (shownView === "matrix") views.matrix.select(known ? row : null, col);
   }
   function route() {
-    const { view, at } = readAddress();
+    const { view, at: written } = readAddress(), at = spellOut(plan, written);
     const next = showView(view || "decision"), filters = [...at].filter(([key]) => key !== "case" && key !== "on").join();
     if (views[next] && (next !== shownView || filters !== shownFilters)) views[next].show(at);
     shownView = next;

@@ -1,13 +1,12 @@
 // The fit matrix: only what is in sight is in the page, in both directions.
-const ROW_HEIGHT = 30;
-
 function startMatrix(plan, explain) {
+  const narrow = matchMedia("(max-width: 720px)"), rowHeight = () => (narrow.matches ? 46 : 30);
   const frame = find("#grid-frame"), body = find("#grid-body"), head = find("#grid-head"), grid = find("#grid");
   const controls = { q: find("#q"), show: find("#show"), sort: find("#sort"), group: find("#group"), columns: find("#columns"), hide: find("#hide") };
   const texts = plan.cases.id.map((id, row) => (id + " " + plan.cases.model[row] + " " + plan.cases.what[row] + " " + plan.axes.map(([, , values], axis) => values[plan.cases.axes[axis][row]] || "").join(" ")).toLowerCase());
-  const axisControls = plan.axes.map(([axis, label, values], position) => {
+  const axisControls = plan.axes.map(([axis, label, values, shownAs], position) => {
     if (values.length < 2) return null;
-    const select = make("select", { id: "axis-" + axis }, make("option", { value: "", text: "any" }), ...values.map((value) => make("option", { value, text: value })));
+    const select = make("select", { id: "axis-" + axis }, make("option", { value: "", text: "any" }), ...values.map((value, code) => make("option", { value, text: shownAs[code] })));
     find("#axes").append(make("label", {}, label + " ", select));
     return { key: "f." + axis, select, position, values };
   }).filter(Boolean);
@@ -19,6 +18,10 @@ function startMatrix(plan, explain) {
       else control.value = at.get(key) || (key === "columns" ? "price" : "");
     }
     for (const { key, select } of axisControls) select.value = at.get(key) || "";
+  }
+  function countActive() {
+    const active = axisControls.filter(({ select }) => select.value).length + (controls.sort.value ? 1 : 0) + (controls.group.value ? 1 : 0) + (controls.columns.value === "price" ? 0 : 1);
+    find("#active").textContent = active ? " · " + active + " set" : "";
   }
   function writeControls() {
     const changes = { hide: controls.hide.checked ? "1" : "" };
@@ -70,6 +73,7 @@ function startMatrix(plan, explain) {
     find("#count").textContent = rows.length + " of " + plan.rows + " cases × " + shown.length + " of " + plan.width + " configurations";
     find("#matrix-finding").textContent = !rows.length ? "No case matches these filters." : some === rows.length ? "Every case shown fits somewhere." : some + " of the " + rows.length + " cases shown fit somewhere.";
     cursor = { line: Math.max(0, lines.findIndex((line) => line.row !== undefined)), col: 0 };
+    countActive();
     drawHead();
     drawn = "";
     paint();
@@ -78,13 +82,14 @@ function startMatrix(plan, explain) {
     grid.setAttribute("aria-rowcount", lines.length + 1);
     grid.setAttribute("aria-colcount", shown.length + 1);
     head.replaceChildren(make("tr", { "aria-rowindex": 1 }, make("th", { scope: "col", text: "Case" }), ...shown.map((col) => make("th", { scope: "col", title: plan.configurations.label[col] + ", " + plan.configurations.usable[col] + " GiB usable each" }, plan.configurations.label[col], make("small", { text: plan.configurations.hour[col] ? plan.configurations.hour[col] + "/h" : "no price" })))));
+    grid.style.width = firstWidth() + shown.length * columnWidth() + "px";
   }
-  const columnWidth = () => (head.querySelector("th:nth-child(2)") || head.firstChild.firstChild).offsetWidth || 112;
-  const firstWidth = () => head.querySelector("th").offsetWidth;
+  const columnWidth = () => (narrow.matches ? 100 : 112);
+  const firstWidth = () => (narrow.matches ? 168 : 420);
 
   function paint() {
     const width = columnWidth(), inner = frame.clientWidth - firstWidth();
-    const top = Math.max(0, Math.floor(frame.scrollTop / ROW_HEIGHT) - 6), bottom = Math.min(lines.length, top + Math.ceil(frame.clientHeight / ROW_HEIGHT) + 12);
+    const top = Math.max(0, Math.floor(frame.scrollTop / rowHeight()) - 6), bottom = Math.min(lines.length, top + Math.ceil(frame.clientHeight / rowHeight()) + 12);
     const left = Math.max(0, Math.floor(frame.scrollLeft / width) - 2), right = Math.min(shown.length, left + Math.ceil(Math.max(inner, 200) / width) + 4);
     const key = [top, bottom, left, right].join();
     if (key === drawn) return;
@@ -96,7 +101,7 @@ function startMatrix(plan, explain) {
   }
   function gapRow(count) {
     const row = make("tr", { "aria-hidden": "true" });
-    row.style.height = count * ROW_HEIGHT + "px";
+    row.style.height = count * rowHeight() + "px";
     return row;
   }
   function groupRow(line) {
@@ -115,7 +120,7 @@ function startMatrix(plan, explain) {
   function cell(line, row, place) {
     const col = shown[place], look = plan.look(row, col), here = line === cursor.line && place === cursor.col;
     const node = make("td", { class: look.best ? look.kind + " best" : look.kind, tabindex: here ? 0 : -1, "aria-colindex": place + 2, "aria-selected": selected && selected[0] === row && selected[1] === col ? "true" : null });
-    node.textContent = look.kind === "absent" ? "" : GLYPHS[look.kind] + " " + plan.get("text", row, col);
+    node.textContent = plan.cellText(row, col);
     node.line = line;
     node.place = place;
     return node;
@@ -123,9 +128,9 @@ function startMatrix(plan, explain) {
   const current = () => [...body.querySelectorAll("td")].find((node) => node.line === cursor.line && node.place === cursor.col);
 
   function reveal() {
-    const top = cursor.line * ROW_HEIGHT, headHeight = head.offsetHeight;
+    const top = cursor.line * rowHeight(), headHeight = head.offsetHeight;
     if (top < frame.scrollTop) frame.scrollTop = top;
-    else if (top + ROW_HEIGHT > frame.scrollTop + frame.clientHeight - headHeight - 16) frame.scrollTop = top + ROW_HEIGHT - frame.clientHeight + headHeight + 16;
+    else if (top + rowHeight() > frame.scrollTop + frame.clientHeight - headHeight - 16) frame.scrollTop = top + rowHeight() - frame.clientHeight + headHeight + 16;
     const width = columnWidth(), start = cursor.col * width, room = frame.clientWidth - firstWidth();
     if (start < frame.scrollLeft) frame.scrollLeft = start;
     else if (start + width > frame.scrollLeft + room - 16) frame.scrollLeft = start + width - room + 16;
@@ -156,7 +161,7 @@ function startMatrix(plan, explain) {
     if (entry && entry.row !== undefined && shown.length) explain(entry.row, shown[cursor.col]);
   }
   frame.addEventListener("scroll", () => requestAnimationFrame(paint), { passive: true });
-  addEventListener("resize", () => { drawn = ""; if (head.firstChild && frame.clientWidth) paint(); });
+  addEventListener("resize", () => { drawn = ""; if (head.firstChild && frame.clientWidth) { drawHead(); paint(); } });
   body.addEventListener("click", (event) => {
     const node = event.target.closest("td");
     if (!node || node.line === undefined) return;
@@ -164,7 +169,7 @@ function startMatrix(plan, explain) {
     choose();
   });
   body.addEventListener("keydown", (event) => {
-    const page = Math.max(1, Math.floor(frame.clientHeight / ROW_HEIGHT) - 3);
+    const page = Math.max(1, Math.floor(frame.clientHeight / rowHeight()) - 3);
     const steps = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], PageDown: [page, 0], PageUp: [-page, 0] }[event.key];
     if (event.altKey || event.metaKey) return;
     if (steps) go(cursor.line + steps[0], cursor.col + steps[1]);
