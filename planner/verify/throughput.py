@@ -19,6 +19,8 @@ RANDOM_LENGTH_SHARE: Final = 0.9
 """Runs at these nominal lengths draw each request between 80 and 100 % of it."""
 
 DRAFTING_IMAGES: Final = ("trtllm 1.2.0rc6.post3",)
+UNNUMBERED_IMAGE: Final = "nightly-dev"
+POLL_BUSY_SEQUENCES: Final = 16
 _NUMBERS: Final = (
     "concurrency",
     "batch_size",
@@ -69,7 +71,7 @@ def throughput_cells(rows: pl.DataFrame, tables: Tables) -> pl.LazyFrame:
     precision names the format unless the checkpoint itself is stored in that many bits. Runs in 8
     or 4 bits keep an 8-bit KV cache where the card computes in those bits.
     """
-    gpus = tables.gpus.select("gpu", "fp4_dense_tflops")
+    gpus = tables.gpus.select("gpu", "fp4_dense_tflops", "architecture")
     own = _own_formats(tables)
     narrow = pl.col("precision").is_in(["fp8", "int8"]) | (
         (pl.col("precision") == "fp4") & pl.col("fp4_dense_tflops").is_not_null()
@@ -92,11 +94,12 @@ def throughput_cells(rows: pl.DataFrame, tables: Tables) -> pl.LazyFrame:
             expert_parallel_size=pl.col("moe_ep_size"),
             nodes=pl.lit(1, dtype=pl.Int64),
             speculative_tokens=_drafted(),
+            poll_interval_steps=_poll_interval(),
             input_tokens=_mean_tokens("input_tokens"),
             output_tokens=_mean_tokens("output_tokens"),
             context_tokens=pl.col("input_tokens") + pl.col("output_tokens"),
         )
-        .drop("fp4_dense_tflops", "own_bits")
+        .drop("fp4_dense_tflops", "architecture", "own_bits")
     )
 
 
@@ -128,6 +131,19 @@ def _drafted() -> pl.Expr:
     fewer = pl.col("attention_dp_size") > 1
     count = pl.when(fewer).then(pl.lit(1.0)).otherwise(3.0)
     return pl.when(image.is_in(DRAFTING_IMAGES).fill_null(False)).then(count)
+
+
+def _poll_interval() -> pl.Expr:
+    """Steps between looks at the request queue in the published SGLang runs on Blackwell.
+
+    Their launch settings: `--scheduler-recv-interval` 10, and 30 from 16 sequences on. Images
+    without a release number did without it.
+    """
+    blackwell = pl.col("architecture").fill_null("").str.starts_with("Blackwell")
+    plain = pl.col("engine_version").fill_null("") != UNNUMBERED_IMAGE
+    busy = pl.col("concurrency") >= POLL_BUSY_SEQUENCES
+    steps = pl.when(busy).then(pl.lit(30)).otherwise(pl.lit(10))
+    return pl.when((pl.col("engine") == "sglang") & blackwell & plain).then(steps)
 
 
 def _own_formats(tables: Tables) -> pl.LazyFrame:

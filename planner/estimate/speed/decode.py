@@ -56,9 +56,13 @@ def routed_seconds() -> pl.Expr:
     active = pl.col("s_num_experts_per_tok") / pl.col("s_num_experts")
     flops = 2 * pl.col("s_routed_parameters") * active * tokens / pl.col("s_ranks")
     rate = matrix_flops("routed") * pl.col("s_decode_compute_fraction")
-    bandwidth = weight_bandwidth("routed") * pl.col("s_expert_bandwidth_fraction")
-    seconds = pl.max_horizontal(read / bandwidth, flops / rate)
+    seconds = pl.max_horizontal(read / routed_bandwidth(), flops / rate)
     return pl.when(pl.col("s_routed_parameters") > 0).then(seconds).otherwise(0.0)
+
+
+def routed_bandwidth() -> pl.Expr:
+    """Bytes per second at which the experts' weights are read."""
+    return weight_bandwidth("routed") * pl.col("s_expert_bandwidth_fraction")
 
 
 def cache_seconds(context: pl.Expr) -> pl.Expr:

@@ -47,6 +47,7 @@ OPTIONAL_INPUTS: Final[dict[str, Any]] = {
     "speculative_acceptance": pl.Float64,
     "max_concurrent_sequences": pl.Float64,
     "enforce_eager": pl.Boolean,
+    "poll_interval_steps": pl.Int64,
 }
 
 
@@ -90,6 +91,7 @@ def _sizes() -> list[pl.Expr]:
         pl.col("speculative_tokens").fill_null(0).cast(pl.Float64).alias("s_drafted"),
         pl.col("engine").fill_null(OTHER).alias("s_engine_name"),
         pl.col("enforce_eager").fill_null(False).alias("s_eager"),
+        pl.max_horizontal(pl.col("poll_interval_steps").fill_null(1), 1).alias("s_poll"),
     ]
 
 

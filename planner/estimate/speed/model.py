@@ -42,7 +42,8 @@ def with_speed(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     `kv_cache_dtype`, `concurrent_sequences` per replica (1), `input_tokens` and `output_tokens`
     (means; else `*_tokens_mean`, else three and one quarter of `context_tokens`),
     `prefix_cache_share` (0), `speculative_tokens` (0) and `speculative_acceptance`,
-    `max_num_seqs` and `max_concurrent_sequences` (what memory admits), `enforce_eager`.
+    `max_num_seqs` and `max_concurrent_sequences` (what memory admits), `enforce_eager`,
+    `poll_interval_steps` (steps between looks at the request queue; 1).
 
     Adds SPEED_COLUMNS: tokens per second are output tokens of the replica; times are means in
     milliseconds with the calibrated range; and `speed_basis` (`calibrated` where GPU family and
@@ -75,6 +76,7 @@ def _stages(work: pl.LazyFrame) -> pl.LazyFrame:
             s_tokens_per_step=decode.tokens_per_step(),
             s_prompt=prefill.prompt_seconds(),
             s_prefill_pass=prefill.launch_seconds(),
+            s_reading=prefill.reading_seconds(),
         )
         .with_columns(s_wait=scheduler.interference_seconds())
         .with_columns(s_token=scheduler.token_seconds())

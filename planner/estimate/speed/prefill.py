@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from planner.estimate.speed.communication import all_reduce_seconds
-from planner.estimate.speed.decode import attended_tokens
-from planner.estimate.speed.hardware import half_flops, prefill_flops
+from planner.estimate.speed.decode import attended_tokens, routed_bandwidth, touched_share
+from planner.estimate.speed.hardware import half_flops, prefill_flops, weight_bandwidth
 
 
 def new_tokens() -> pl.Expr:
@@ -47,6 +47,18 @@ def launch_seconds() -> pl.Expr:
     """Launching a prefill pass without CUDA graphs: a multiple of the decode launches."""
     eager = pl.when("s_eager").then(1.0).otherwise("s_prefill_launch_factor")
     return pl.col("s_kernels") * eager
+
+
+def reading_seconds() -> pl.Expr:
+    """What reading the weights takes beyond the products of a short prompt.
+
+    A prefill pass reads every weight its tokens meet, however few the tokens are.
+    """
+    share = touched_share(new_tokens()) / pl.col("s_ranks")
+    routed = pl.col("s_routed_bytes") * share / routed_bandwidth()
+    read = pl.col("s_linear_bytes") / pl.col("s_tp") / weight_bandwidth("linear")
+    experts = pl.when(pl.col("s_routed_parameters") > 0).then(routed).otherwise(0.0)
+    return (read + experts - matrix_seconds()).clip(lower_bound=0.0)
 
 
 def prompt_seconds() -> pl.Expr:

@@ -34,15 +34,17 @@ def admission_seconds() -> pl.Expr:
     """First-token time of an admitted request.
 
     Request handling, which grows with the sequences in flight, its own prefill, the prompts that
-    arrived with it (`burst_share` of the load arrives at once) and the steps it waits for.
+    arrived with it (`burst_share` of the load arrives at once) and the steps it waits for: those
+    under way, and half of an interval in which the engine does not look at its queue.
     """
     queue = pl.col("s_burst_share") * (pl.col("s_sequences") - 1).clip(lower_bound=0.0)
     return (
         pl.col("s_first_token_ms") * 1e-3
         + pl.col("s_prefill_pass")
+        + pl.col("s_reading")
         + pl.col("s_prompt") * (1 + queue)
         + pl.col("s_arrival_ms") * 1e-3 * pl.col("s_sequences")
-        + pl.col("s_wait_steps") * pl.col("s_token")
+        + (pl.col("s_wait_steps") + (pl.col("s_poll") - 1) / 2) * pl.col("s_token")
     )
 
 
