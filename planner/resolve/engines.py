@@ -9,158 +9,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from planner.documents import check_document, load_document
-from planner.errors import InputProblems, Problem, did_you_mean
-
-Version = tuple[int, ...]
-CONSTANTS: Final[tuple[str, ...]] = (
-    "is_pooled",
-    "default_memory_fraction",
-    "fraction_of_free",
-    "fraction_of_rest",
-    "counts_context_inside",
-    "counts_graphs_inside",
-    "counts_activations_outside",
-    "block_tokens",
-    "vocab_padding_rows",
-    "has_fused_linears",
-    "mxfp4_expert_padding",
-    "nf4_double_quantises",
-    "graph_capture_limit_tokens",
-    "follow_context_limit_tokens",
-    "moe_chunk_tokens",
-    "has_rope_cache",
-    "has_absorbed_mla_copy",
-    "knows_mla",
-    "has_hybrid_cache",
-    "ignores_windows",
-    "tokens_by_groups",
-    "split_counts_output",
-    "layer_split_share",
-    "weights_share",
-    "tower_weights_extra_share",
-    "mxfp4_experts_extra_share",
-    "embedding_on_cpu",
-    "hidden_elements_per_token",
-    "mlp_elements_per_token",
-    "element_bytes",
-    "prefill_share",
-    "eager_score_bytes",
-    "is_always_eager",
-    "prefill_chunk_tokens",
-    "activation_base_bytes",
-    "moe_workspace_share",
-    "gptq_int4_scratch",
-    "awq_mlp_elements_per_token",
-    "holds_moe_workspace",
-    "tower_elements_per_token",
-    "tower_base_bytes",
-    "logits_of_all_tokens",
-    "logits_of_micro_batch",
-    "bytes_per_logit",
-    "large_card_bytes",
-    "default_seqs",
-    "default_seqs_large",
-    "default_batched_tokens",
-    "default_batched_tokens_large",
-    "batched_tokens_follow_context",
-    "context_bytes",
-    "non_torch_bytes",
-    "communication_bytes",
-    "communication_pcie_bytes",
-    "graph_base_bytes",
-    "graph_layer_bytes",
-    "graph_moe_layer_bytes",
-    "allocator_reserve_share",
-    "awq_loads_untied_head",
-    "fp8_unties_head",
-    "expands_latent",
-    "latent_base_bytes",
-    "cache_share",
-    "default_context_tokens",
-    "reserves_whole_context",
-    "cache_holds_new_tokens",
-    "state_copies",
-    "state_element_bytes",
+from planner.errors import did_you_mean
+from planner.resolve.engine_profiles import (
+    CONSTANTS,
+    Constant,
+    Engine,
+    Profile,
+    Version,
+    load_engines,
+    parse_version,
+    read_engine,
 )
-"""Every constant an engine profile may set. docs/verify.md says what each means."""
 
-DEFAULTS: Final[Mapping[str, float]] = {
-    "default_memory_fraction": 1.0,
-    "block_tokens": 1.0,
-    "vocab_padding_rows": 1.0,
-    "knows_mla": 1.0,
-    "weights_share": 1.0,
-    "cache_share": 1.0,
-    "layer_split_share": 1.0,
-    "element_bytes": 2.0,
-    "prefill_share": 1.0,
-    "default_seqs": 1.0,
-    "default_seqs_large": 1.0,
-    "large_card_bytes": 0.0,
-    "state_copies": 1.0,
-    "state_element_bytes": 2.0,
-}
-"""Values of constants that a profile leaves out; 0 for the others."""
+__all__ = [
+    "CONSTANTS",
+    "Constant",
+    "Engine",
+    "Profile",
+    "engines_frame",
+    "find_engine",
+    "load_engines",
+    "parse_version",
+    "profile_of",
+    "read_engine",
+]
 
 _NEAREST_WIDENING: Final = 2.0
 _VERSION_STEP: Final = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """One constant with its range, in the unit its name ends in."""
-
-    value: float
-    low: float
-    high: float
-    points: int = 0
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """The constants of one engine over one version range."""
-
-    engine: str
-    first: Version
-    below: Version
-    constants: Mapping[str, Constant]
-    released: date | None = None
-    inside_fraction: str = ""
-    on_top: str = ""
-    note: str = ""
-
-    @property
-    def versions(self) -> str:
-        """The range as text."""
-        return f"{_dotted(self.first)} to below {_dotted(self.below)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """An inference engine with its profiles, oldest first."""
-
-    engine: str
-    title: str
-    aliases: tuple[str, ...]
-    profiles: tuple[Profile, ...]
-    notes: str = ""
-    documentation: str = ""
-
-
-def parse_version(text: str | None) -> Version | None:
-    """The first dotted number of a version text, or None: `0.11.0+cu128` is (0, 11, 0)."""
-    found = re.search(r"(?<![\d.#])(\d+(?:\.\d+)+)", text or "")
-    return tuple(int(part) for part in found.group(1).split(".")) if found else None
 
 
 def profile_of(engine: Engine, version: str | None) -> Profile:
@@ -229,94 +110,6 @@ def _spanning(profiles: tuple[Profile, ...]) -> dict[str, Constant]:
 
 def _join(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
-
-
-def _dotted(version: Version) -> str:
-    return ".".join(str(part) for part in version)
-
-
-def engines_folder() -> Path:
-    """Where the shipped profiles lie."""
-    return Path(__file__).resolve().parents[1] / "catalog" / "data" / "engines"
-
-
-@cache
-def load_engines(folder: Path | None = None) -> dict[str, Engine]:
-    """Engines by id from the profile files of a folder (the shipped ones by default).
-
-    Raises:
-        InputProblems: a file breaks the schema or names an unknown constant.
-    """
-    engines = [read_engine(path) for path in sorted((folder or engines_folder()).glob("*.yaml"))]
-    return {engine.engine: engine for engine in engines}
-
-
-def read_engine(path: Path) -> Engine:
-    """One profile file. Raises InputProblems with the place of every mistake."""
-    document = load_document(path)
-    problems = [*document.problems, *check_document(document, "engine"), *_unknown(document)]
-    if problems:
-        raise InputProblems(problems)
-    data: Any = document.data
-    common = data.get("common", {})
-    return Engine(
-        engine=data["engine"],
-        title=data["title"],
-        aliases=tuple(data.get("aliases", ())),
-        profiles=tuple(_profile(data["engine"], entry, common) for entry in data["profiles"]),
-        notes=data.get("notes", ""),
-        documentation=data.get("documentation", ""),
-    )
-
-
-def _unknown(document: Any) -> list[Problem]:
-    data = document.data if isinstance(document.data, dict) else {}
-    places: list[tuple[tuple[str | int, ...], Any]] = [(("common",), data.get("common") or {})]
-    for index, entry in enumerate(data.get("profiles") or []):
-        if isinstance(entry, dict):
-            places.append((("profiles", index, "constants"), entry.get("constants") or {}))
-    return [
-        document.problem(
-            (*place, name),
-            "unknown-constant",
-            f"no engine constant is called '{name}'",
-            did_you_mean(name, CONSTANTS),
-            key=True,
-        )
-        for place, constants in places
-        if isinstance(constants, dict)
-        for name in constants
-        if name not in CONSTANTS
-    ]
-
-
-def _profile(engine: str, entry: Mapping[str, Any], common: Mapping[str, Any]) -> Profile:
-    given = {**common, **entry.get("constants", {})}
-    released = entry.get("released")
-    return Profile(
-        engine=engine,
-        first=parse_version(f"{entry['from']}.0") or (),
-        below=parse_version(f"{entry['below']}.0") or (),
-        constants={name: _constant(name, given.get(name)) for name in CONSTANTS},
-        released=date.fromisoformat(str(released)) if released else None,
-        inside_fraction=entry.get("inside_fraction", ""),
-        on_top=entry.get("on_top", ""),
-        note=entry.get("note", ""),
-    )
-
-
-def _constant(name: str, entry: Mapping[str, Any] | None) -> Constant:
-    if entry is None:
-        value = DEFAULTS.get(name, 0.0)
-        return Constant(value, value, value)
-    value, error = float(entry["value"]), float(entry.get("error", 0.0))
-    return Constant(
-        value,
-        max(value * (1 - error), 0.0),
-        value * (1 + error),
-        int(entry.get("points", 0)),
-        str(entry["source"]),
-    )
 
 
 def find_engine(name: str, engines: Mapping[str, Engine] | None = None) -> Engine:

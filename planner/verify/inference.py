@@ -10,6 +10,7 @@ import polars as pl
 from planner.catalog.load import Catalog, load_catalog
 from planner.catalog.names import NameProblem
 from planner.estimate.inference import estimate_inference
+from planner.estimate.inference.estimate import PREFILL
 from planner.estimate.ledger import BOUNDS, item_column, sum_items
 from planner.resolve.tables import Tables
 from planner.units import BYTES_PER_GIB
@@ -258,8 +259,16 @@ def _bounds(name: str) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
 
 
 def _total() -> tuple[pl.Expr, pl.Expr, pl.Expr]:
-    """The total a run printed, by what its tool measures."""
-    allocated, device = _three("allocated"), _three("device")
+    """The total a run printed, by what its tool measures.
+
+    A sum over the GPUs of a layer split counts the working set once a GPU: each peaks in its own
+    layers.
+    """
+    whole = (pl.col("scope") == "total") & (pl.col("peak_phase") == PREFILL)
+    others = pl.when(whole).then(pl.col("gpu_count").fill_null(1) - 1).otherwise(0)
+    steps = [pl.col(f"inner_stage_activations_{b}") * others for b in BOUNDS]
+    allocated = [size + step for size, step in zip(_three("allocated"), steps, strict=True)]
+    device = [size + step for size, step in zip(_three("device"), steps, strict=True)]
     reserve = _three("allocator_reserve")
     metric = pl.col("total_metric").replace_strict(_TOTALS, default=None)
     values: list[Any] = [

@@ -10,15 +10,21 @@ from planner.estimate.inference import pool as pools
 from planner.estimate.inference import working
 from planner.estimate.inference.limits import impossible_reason, notes, unsupported_reason
 from planner.estimate.inference.prepare import prepare
+from planner.estimate.inference.totals import (
+    budget_columns,
+    capacity_columns,
+    device_columns,
+    pool_columns,
+    reserve_columns,
+    total_columns,
+)
 from planner.estimate.inference.working import constant
 from planner.estimate.kv_cache import sequence_tokens_bytes
 from planner.estimate.ledger import (
     BOUNDS,
-    ITEMS,
     Bound,
     item_column,
     missing_items,
-    sum_items,
 )
 from planner.estimate.solve import solve_columns
 from planner.resolve.tables import Tables
@@ -60,13 +66,17 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     items = (
         phases.with_columns(_phase())
         .with_columns(*_items())
-        .with_columns(*_reserve())
+        .with_columns(*reserve_columns())
         .with_columns(*missing_items(item_column(i, b) for i in _KEPT for b in BOUNDS))
     )
-    totals = items.with_columns(*_totals()).with_columns(*_pool()).with_columns(*_budget())
+    totals = (
+        items.with_columns(*total_columns())
+        .with_columns(*pool_columns())
+        .with_columns(*budget_columns())
+    )
     return (
-        totals.with_columns(*_capacity(), *solve_columns())
-        .with_columns(*_device())
+        totals.with_columns(*capacity_columns(), *solve_columns())
+        .with_columns(*device_columns())
         .with_columns(unsupported_reason(), impossible_reason(), notes())
     )
 
@@ -231,148 +241,3 @@ def _state() -> pl.Expr:
     state = pl.col("state_bytes") * pl.col("sequences")
     held = pl.when(pl.col("peak_phase") == LOAD).then(0.0).otherwise(state)
     return pl.when(pl.col("state_bytes") > 0).then(held).otherwise(None)
-
-
-_TORCH: Final = (
-    "weights",
-    "adapter",
-    "activations",
-    "logits",
-    "kv_cache",
-    "recurrent_state",
-    "staging",
-)
-
-
-def _reserve() -> list[pl.Expr]:
-    """What the caching allocator holds beyond what is allocated."""
-    return [
-        (sum_items(_TORCH, bound) * constant("allocator_reserve_share", bound)).alias(
-            item_column("allocator_reserve", bound)
-        )
-        for bound in BOUNDS
-    ]
-
-
-def _spread(name: str, items: tuple[str, ...]) -> list[pl.Expr]:
-    """Expected sum, and a range whose half widths add up as independent errors do."""
-    expected = sum_items(items)
-
-    def half(bound: Bound) -> pl.Expr:
-        squares = (
-            (pl.col(item_column(i, bound)) - pl.col(item_column(i))).fill_null(0.0) ** 2
-            for i in items
-        )
-        return pl.sum_horizontal(squares).sqrt()
-
-    return [
-        (expected - half("low")).alias(f"{name}_low_bytes"),
-        expected.alias(f"{name}_bytes"),
-        (expected + half("high")).alias(f"{name}_high_bytes"),
-    ]
-
-
-def _totals() -> list[pl.Expr]:
-    return [*_spread("total", ITEMS), *_spread("allocated", _TORCH)]
-
-
-def _inside() -> pl.Expr:
-    """Items beside the cache that the engine counts inside its memory fraction."""
-    torch = ("weights", "adapter", "activations", "logits", "workspace", "communication")
-    context = pl.col("cuda_context_bytes") * pl.col("counts_context_inside")
-    graphs = pl.col("cuda_graphs_bytes") * pl.col("counts_graphs_inside")
-    return sum_items(torch) + context + graphs
-
-
-def _pool() -> list[pl.Expr]:
-    """The pool that is left for the cache: negative where nothing is.
-
-    Fraction of the card (vLLM), of what is free after start (SGLang), or of what is left after
-    everything else (TensorRT-LLM); for engines without a fraction, what the card has left.
-    """
-    fraction, usable = pl.col("gpu_memory_utilization"), pl.col("usable_bytes")
-    static = sum_items(("weights", "adapter", "workspace"))
-    free = usable - pl.col("cuda_context_bytes") - pl.col("communication_bytes")
-    beside = pl.col("total_bytes") - sum_items(("kv_cache", "recurrent_state"))
-    pool = (
-        pl.when(pl.col("fraction_of_free") > 0)
-        .then(fraction * free - static)
-        .when(pl.col("fraction_of_rest") > 0)
-        .then(fraction * (usable - beside))
-        .when(pl.col("is_pooled") > 0)
-        .then(fraction * usable - _inside())
-        .otherwise(usable * (1 - pl.col("memory_headroom")) - beside)
-    )
-    up, down = _pool_halves()
-    return [
-        (pool - down).alias("kv_pool_low_bytes"),
-        pool.alias("kv_pool_bytes"),
-        (pool + up).alias("kv_pool_high_bytes"),
-    ]
-
-
-def _pool_halves() -> tuple[pl.Expr, pl.Expr]:
-    """How far the pool may be above and below: low items leave more room, and a larger card."""
-    context = (pl.col("counts_context_inside") > 0) | (pl.col("fraction_of_free") > 0)
-    graphs = pl.col("counts_graphs_inside") > 0
-    working_counts = pl.col("counts_activations_outside") == 0
-    weight = {
-        "weights": pl.lit(1.0),
-        "workspace": pl.lit(1.0),
-        "communication": pl.lit(1.0),
-        "activations": working_counts.cast(pl.Float64),
-        "logits": working_counts.cast(pl.Float64),
-        "cuda_context": context.cast(pl.Float64),
-        "cuda_graphs": graphs.cast(pl.Float64),
-    }
-    fraction = pl.col("gpu_memory_utilization")
-
-    def half(items: Bound, card: str) -> pl.Expr:
-        squares = [
-            ((pl.col(item_column(i, items)) - pl.col(item_column(i))) * share) ** 2
-            for i, share in weight.items()
-        ]
-        usable = (pl.col(card) - pl.col("usable_bytes")).fill_null(0.0) * fraction
-        setting = (
-            constant("default_memory_fraction", items) - constant("default_memory_fraction")
-        ) * pl.col("usable_bytes")
-        return pl.sum_horizontal(*squares, usable**2, setting**2).sqrt()
-
-    return half("low", "usable_high_bytes"), half("high", "usable_low_bytes")
-
-
-def _budget() -> list[pl.Expr]:
-    """What the total may be: everything beside the cache plus the pool, within the card."""
-    cache = sum_items(("kv_cache", "recurrent_state"))
-    card = pl.col("usable_bytes") * (1 - pl.col("memory_headroom"))
-    with_pool = pl.col("total_bytes") - cache + pl.col("kv_pool_bytes")
-    return [
-        pl.when(pl.col("is_pooled") > 0)
-        .then(pl.min_horizontal(with_pool, card))
-        .otherwise(card)
-        .alias("budget_bytes")
-    ]
-
-
-def _capacity() -> list[pl.Expr]:
-    """Tokens the pool holds, at each bound."""
-    ends = {
-        "kv_cache_tokens_capacity": "",
-        "kv_cache_tokens_low": "_low",
-        "kv_cache_tokens_high": "_high",
-    }
-    return [
-        pools.pool_tokens(pl.max_horizontal(pl.col(f"kv_pool{end}_bytes"), 0.0)).alias(name)
-        for name, end in ends.items()
-    ]
-
-
-def _device() -> list[pl.Expr]:
-    """What nvidia-smi shows: the total, with the pool filled where the engine reserves one."""
-    cache = sum_items(("kv_cache", "recurrent_state"))
-    filled = pl.max_horizontal(pl.col("kv_pool_bytes"), 0.0) - cache
-    shown = pl.when(pl.col("is_pooled") > 0).then(filled).otherwise(0.0)
-    return [
-        (pl.col(f"total_{end}bytes") + shown).alias(f"device_{end}bytes")
-        for end in ("low_", "", "high_")
-    ]

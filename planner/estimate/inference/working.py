@@ -89,9 +89,7 @@ def logit_peak_bytes(bound: Bound = "expected") -> pl.Expr:
     """
     rows = pl.col("logit_rows_low" if bound == "low" else "logit_rows")
     wider = pl.col("activation_element_bytes") - pl.col("element_bytes")
-    return (
-        pl.col("logit_rows") * pl.col("vocab_size") * (constant("bytes_per_logit", bound) + wider)
-    )
+    return rows * pl.col("vocab_size") * (constant("bytes_per_logit", bound) + wider)
 
 
 def step_output_bytes() -> pl.Expr:
