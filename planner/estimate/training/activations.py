@@ -47,9 +47,9 @@ RECURRENT_TENSORS: Final = 12.0
 
 
 def activation_cases(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
-    """Cells joined with the activation bytes of their case.
+    """Activation bytes of the distinct activation cases: a table to join on CASE_KEYS.
 
-    Adds, in bytes per micro-batch on one rank: `layers_saved_bytes` (all layers, as the
+    Columns, in bytes per micro-batch on one rank: `layers_saved_bytes` (all layers, as the
     checkpointing mode keeps them), `first_layer_missing_bytes`, `layer_recomputed_bytes` (kept
     while one checkpointed layer is recomputed, 0 without), `layer_backward_bytes` (most that one
     layer needs beyond it), `final_norm_bytes`, `final_norm_backward_bytes`, `stream_bytes` (the
@@ -73,9 +73,11 @@ def activation_cases(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         .with_columns(_block_columns())
         .with_columns(_layer_columns())
     )
-    return cells.join(by_kind.group_by(keys).agg(_case_sums()), on=keys, how="left").join(
-        sums, on=["model", "lora_targets"], how="left"
-    )
+    return by_kind.group_by(keys).agg(*_case_sums(), *_adapter_totals())
+
+
+def _adapter_totals() -> list[pl.Expr]:
+    return [pl.col("adapter_in_out").first(), pl.col("adapter_rows").first()]
 
 
 def _case_columns() -> list[pl.Expr]:

@@ -24,11 +24,11 @@ from planner.estimate.training import (
     sharding,
     time,
 )
-from planner.estimate.training.activations import activation_cases
+from planner.estimate.training.activations import CASE_KEYS, activation_cases
 from planner.estimate.training.cards import SETTINGS, distinct_work, finish_cells, with_work_key
 from planner.estimate.training.reasons import reason_columns
 from planner.estimate.training.settings import INPUT_TYPES, resolve_settings
-from planner.estimate.training.states import with_states
+from planner.estimate.training.states import RANK_KEYS, rank_weights, with_states
 from planner.resolve.tables import Tables
 
 OPTIMIZER_FACTS: Final = (
@@ -116,7 +116,7 @@ def estimate_training(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     the process), `budget_bytes`, `peak_phase`, `unsupported_reason`, `impossible_reason`, `note`.
     """
     names = cells.collect_schema().names()
-    keyed = with_work_key(cells, tables)
+    keyed = with_work_key(cells, tables).cache()
     inputs = [*names, *(name for name in INPUT_TYPES if name not in names)]
     done = finish_cells(keyed, _work(distinct_work(keyed), tables))
     return done.select(
@@ -133,9 +133,11 @@ def estimate_training(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
 
 def _work(work: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     """Everything that does not depend on the card's size, for distinct sets of inputs."""
-    settled = resolve_settings(work, tables).with_columns(kv_repeats=_kv_repeats())
+    settled = resolve_settings(work, tables).with_columns(kv_repeats=_kv_repeats()).cache()
+    cases, ranks = activation_cases(settled, tables), rank_weights(settled, tables)
     frame = (
-        activation_cases(settled, tables)
+        settled.join(cases, on=list(CASE_KEYS), how="left")
+        .join(ranks, on=list(RANK_KEYS), how="left", nulls_equal=True)
         .pipe(with_states, tables)
         .join(_optimizers(tables), on="optimizer", how="left")
         .join(_allocators(tables), on="framework", how="left")

@@ -17,15 +17,23 @@ SHARDS_OPTIMIZER: Final = ("zero1", "zero2", "zero3", "fsdp", "hsdp")
 SHARDS_GRADIENTS: Final = ("zero2", "zero3", "fsdp", "hsdp")
 
 
+RANK_KEYS: Final = ("model", "weight_format", *LAYOUT)
+
+
+def rank_weights(settled: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
+    """Weights of the most loaded rank of the distinct layouts: a table to join on RANK_KEYS."""
+    layouts = settled.select(RANK_KEYS).unique()
+    return weights_by_rank(tables, layouts).drop("vocab_padding", strict=False)
+
+
 def with_states(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     """Adds parameters and bytes of the model states on the most loaded rank, before sharding.
 
-    Adds `base_bytes`, `trained_parameters`, `head_parameters`, `embedding_parameters` (elements on
-    the rank), `adapter_parameters` (filled where null), `largest_layer_parameters`,
-    `largest_layer_bytes`, `largest_layer_trained`, `largest_tensor_parameters`.
+    `cells` has the columns of `rank_weights` and the adapter sums. Adds `base_bytes`,
+    `trained_parameters`, `head_parameters`, `embedding_on_rank` (elements on the rank),
+    `adapter_count`, `largest_layer_parameters`, `layer_stored_bytes`, `largest_layer_trained`,
+    `largest_tensor_parameters`.
     """
-    keys = ["model", "weight_format", *LAYOUT]
-    ranks = weights_by_rank(tables, cells.select(keys).unique()).drop("vocab_padding", strict=False)
     sizes = tables.models.select(
         "model",
         "hidden_size",
@@ -40,8 +48,7 @@ def with_states(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         lookup_parameters=pl.when("tied_embeddings").then(0).otherwise("embedding_parameters"),
     )
     return (
-        cells.join(ranks, on=keys, how="left", nulls_equal=True)
-        .join(sizes, on="model", how="left")
+        cells.join(sizes, on="model", how="left")
         .join(layer_parameters(tables), on="model", how="left")
         .with_columns(_rank_parameters())
         .with_columns(_base_bytes())
