@@ -13,7 +13,7 @@ LAYERS = (
     ("cli",),
     ("verify", "calibrate"),
     ("pipeline",),
-    ("report", "review"),
+    ("report", "review", "interop"),
     ("plan",),
     ("choose",),
     ("estimate",),

@@ -31,6 +31,11 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "formats": ("planner.cli.catalog", "Weight formats: list, show."),
     "optimizers": ("planner.cli.catalog", "Optimizers: list, show."),
     "engines": ("planner.cli.catalog", "Inference engines: list, show."),
+    "diff": ("planner.cli.diff", "What a change does to fit and cost."),
+    "check": ("planner.cli.check", "Budgets, and whether the committed plans still hold."),
+    "init": ("planner.cli.init", "Files to start a repository of scenarios with."),
+    "export": ("planner.cli.export", "The launch of a chosen configuration for other tools."),
+    "import": ("planner.cli.importer", "A scenario from other tools' files."),
     "lock": ("planner.cli.lock", "Fetch and pin the models of a scenario (network)."),
 }
 
