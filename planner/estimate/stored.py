@@ -138,8 +138,11 @@ def _tensor_bytes() -> list[pl.Expr]:
         .then(pl.col("numel") / pl.col("in_features"))
         .otherwise(0.0)
     )
-    stored = pl.col("numel") * pl.col("stored_bits") + channels * pl.col("channel_bits").fill_null(
-        0.0
+    matrices = pl.when(pl.col("kind") == "experts").then(pl.col("shape").list.first()).otherwise(1)
+    stored = (
+        pl.col("numel") * pl.col("stored_bits")
+        + channels * pl.col("channel_bits").fill_null(0.0)
+        + matrices * pl.col("tensor_bits").fill_null(0.0)
     )
     role = pl.col("role")
     group = (

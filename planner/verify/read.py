@@ -96,8 +96,10 @@ def tables_of(
     facts: Iterable[ModelFacts],
     engines: Iterable[tuple[str, str | None]],
     catalog: Catalog | None = None,
+    *,
+    speed: bool = False,
 ) -> Tables:
-    """The tables the estimators read, for measured runs."""
+    """The tables the estimators read, for measured runs; those of the speed model where asked."""
     from planner.resolve.engines import engines_frame
     from planner.resolve.frameworks import frameworks_frame, optimizers_frame
     from planner.resolve.speed import speed_frame
@@ -113,5 +115,5 @@ def tables_of(
         optimizers=optimizers_frame().lazy(),
         engines=engines_frame(engines).lazy(),
         frameworks=frameworks_frame().lazy(),
-        speed=speed_frame().lazy(),
+        speed=speed_frame().lazy() if speed else None,
     )

@@ -89,7 +89,7 @@ def _throughput(rows: pl.DataFrame, facts: Any, catalog: Catalog) -> pl.DataFram
 
     typed = _typed(rows)
     used = typed.select("engine", "engine_version").unique().iter_rows()
-    parts = throughput_estimates(typed, tables_of(facts, used, catalog))
+    parts = throughput_estimates(typed, tables_of(facts, used, catalog, speed=True))
     return parts.with_columns(card_gib=pl.lit(None, dtype=pl.Float64))
 
 
