@@ -34,7 +34,8 @@ def kv_bytes_at(facts: ModelFacts, context_tokens: int) -> int:
 def state_bytes_per_sequence(facts: ModelFacts) -> int:
     """Bytes of the constant state: convolutions in 16 bits, recurrent state in fp32."""
     return sum(
-        CONV_ELEMENT_BYTES * layer.conv_state_elements + SSM_ELEMENT_BYTES * layer.ssm_state_elements
+        CONV_ELEMENT_BYTES * layer.conv_state_elements
+        + SSM_ELEMENT_BYTES * layer.ssm_state_elements
         for layer in facts.layers
     )
 
@@ -186,7 +187,9 @@ def card_text(
         if count != facts.parameters:
             lines.append(f"  differs     {where} says {count:,}")
     if lora is not None:
-        lines.append(f"  LoRA        r={lora[0]} {lora[1]}: {shown['lora_parameters']:,} parameters")
+        lines.append(
+            f"  LoRA        r={lora[0]} {lora[1]}: {shown['lora_parameters']:,} parameters"
+        )
         if shown.get("lora_missing_targets"):
             lines.append(
                 f"  no module   {', '.join(shown['lora_missing_targets'])};"

@@ -79,7 +79,9 @@ def _build(config: Mapping[str, Any], model: str, transformers: Any, torch: Any)
         try:
             real_config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         except Exception as error:
-            raise DeriveUnavailable(f"{model}: transformers cannot read the config: {error}") from None
+            raise DeriveUnavailable(
+                f"{model}: transformers cannot read the config: {error}"
+            ) from None
     names = ["AutoModelForCausalLM", "AutoModelForImageTextToText", "AutoModelForMultimodalLM"]
     if "ConditionalGeneration" in str((config.get("architectures") or [""])[0]):
         names = [*names[1:], names[0]]
@@ -104,9 +106,9 @@ def _build(config: Mapping[str, Any], model: str, transformers: Any, torch: Any)
 def _stack_name(real: Any, depth: int) -> str:
     """The module list that holds the decoder layers."""
     for name, module in real.named_modules():
-        if type(module).__name__ == "ModuleList" and len(module) == depth and not tower_of(name):
-            if re.search(r"(layers|h|blocks)$", name):
-                return str(name)
+        listed = type(module).__name__ == "ModuleList" and len(module) == depth
+        if listed and not tower_of(name) and re.search(r"(layers|h|blocks)$", name):
+            return str(name)
     return ""
 
 

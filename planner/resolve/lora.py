@@ -174,9 +174,7 @@ def _by_rank(
     ranks: dict[int, list[int]] = {}
     for i in layers or (-1,):
         name = tensor.module.replace("{i}", str(i))
-        own = next(
-            (r for key, r in patterns.items() if re.match(rf"(.*\.)?({key})$", name)), rank
-        )
+        own = next((r for key, r in patterns.items() if re.match(rf"(.*\.)?({key})$", name)), rank)
         ranks.setdefault(own, []).append(i)
     rows, width = tensor.shape if len(tensor.shape) == 2 else (0, 0)
     embedded = tensor.kind == "embedding"

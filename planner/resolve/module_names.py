@@ -102,9 +102,7 @@ class Patterns:
         """Whether one of the spellings, or a whole part of one, is listed."""
         if self._plain and any(not self._plain.isdisjoint(_parts(name)) for name in names):
             return True
-        return self._expression is not None and any(
-            self._expression.match(name) for name in names
-        )
+        return self._expression is not None and any(self._expression.match(name) for name in names)
 
     @property
     def empty(self) -> bool:

@@ -67,7 +67,10 @@ def groups_of(section: Mapping[str, Any], config: Mapping[str, Any]) -> Result:
     method = str(section.get("quant_method") or "").lower()
     if not method and ("quant_algo" in section or "config_groups" in section):
         method = "modelopt" if "quant_algo" in section else "compressed-tensors"
-    if section.get("quantized_layers") and str(section.get("quant_algo", "")).upper() == "MIXED_PRECISION":
+    if (
+        section.get("quantized_layers")
+        and str(section.get("quant_algo", "")).upper() == "MIXED_PRECISION"
+    ):
         groups, notes = _mixed(section, config)
         return method, groups, notes
     reader = _READERS.get(method)
@@ -219,9 +222,7 @@ def _mixed(section: Mapping[str, Any], config: Mapping[str, Any]) -> Parsed:
             notes.append(f"ModelOpt's '{algorithm}' is not covered")
         else:
             by_format.setdefault(wanted, []).append(str(name))
-    groups = [
-        Group(wanted, tuple(names), takes=any_module) for wanted, names in by_format.items()
-    ]
+    groups = [Group(wanted, tuple(names), takes=any_module) for wanted, names in by_format.items()]
     if section.get("quant_method") == "fp8":
         # What is not listed keeps the fp8 blocks of the checkpoint it was made from.
         size = section.get("weight_block_size") or config.get("weight_block_size") or [128, 128]

@@ -75,9 +75,7 @@ def test_a_longer_context_never_needs_less_cache(model_type: str, context: int) 
     per_group=st.integers(1, 4),
     width=st.integers(1, 8).map(lambda n: 16 * n),
 )
-def test_parameters_add_up_over_roles(
-    layers: int, groups: int, per_group: int, width: int
-) -> None:
+def test_parameters_add_up_over_roles(layers: int, groups: int, per_group: int, width: int) -> None:
     facts = read(
         "qwen3",
         num_hidden_layers=layers,

@@ -49,6 +49,7 @@ def _mllama_plan(config: Config) -> list[Plan]:
 
 QWEN_WINDOWS = windowed(types=_qwen_types, window=_qwen_window)
 
+
 def _by_rope(config: Config) -> list[str]:
     """SmolLM3: layers without rotary positions are the ones that attend to everything."""
     rotary = config.get("no_rope_layers")
@@ -58,9 +59,7 @@ def _by_rope(config: Config) -> list[str]:
     return layer_types(
         config,
         lambda i: (
-            "sliding_attention"
-            if (rotary[i] if rotary else (i + 1) % step)
-            else "full_attention"
+            "sliding_attention" if (rotary[i] if rotary else (i + 1) % step) else "full_attention"
         ),
     )
 
@@ -128,7 +127,10 @@ FAMILIES = (
         plan=windowed(types=lambda config: layer_types(config, lambda _: "sliding_attention")),
     ),
     Family(
-        types=("qwen2", "qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text"), attention=gqa(bias=True, out_bias=False), mlp=gated(), plan=QWEN_WINDOWS
+        types=("qwen2", "qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text"),
+        attention=gqa(bias=True, out_bias=False),
+        mlp=gated(),
+        plan=QWEN_WINDOWS,
     ),
     Family(
         types=("qwen3", "qwen3_vl_text"),
@@ -136,9 +138,10 @@ FAMILIES = (
         mlp=gated(),
         plan=QWEN_WINDOWS,
     ),
-    Family(types=("gemma",), attention=gqa(bias="attention_bias"), mlp=gated()),
+    Family(types=("gemma",), norm_fp32=True, attention=gqa(bias="attention_bias"), mlp=gated()),
     Family(
         types=("gemma2",),
+        norm_fp32=True,
         attention=gqa(bias="attention_bias", softcap="attn_logit_softcapping"),
         mlp=gated(),
         norms=SANDWICH,
@@ -146,6 +149,7 @@ FAMILIES = (
     ),
     Family(
         types=("gemma3_text",),
+        norm_fp32=True,
         attention=gqa(bias="attention_bias", qk_norm="head", softcap="attn_logit_softcapping"),
         mlp=gated(),
         norms=SANDWICH,

@@ -167,6 +167,7 @@ def _gemma4_around(config: Config, _: Plan, sheet: Sheet) -> None:
 FAMILIES = (
     Family(
         types=("vaultgemma",),
+        norm_fp32=True,
         attention=gqa(bias="attention_bias", softcap="attn_logit_softcapping"),
         mlp=gated(),
         norms=("input_layernorm", "pre_feedforward_layernorm"),
@@ -174,6 +175,7 @@ FAMILIES = (
     ),
     Family(
         types=("gemma3n_text",),
+        norm_fp32=True,
         attention=_gemma3n_attention,
         mlp=_mlp,
         plan=_gemma3n_plan,
@@ -183,6 +185,7 @@ FAMILIES = (
     ),
     Family(
         types=("gemma4_text", "gemma4_unified_text"),
+        norm_fp32=True,
         attention=_gemma4_attention,
         mlp=_mlp,
         plan=_gemma4_plan,
@@ -192,6 +195,7 @@ FAMILIES = (
     ),
     Family(
         types=("recurrent_gemma",),
+        norm_fp32=True,
         attention={
             "sliding": gqa(scope="temporal_block", bias="attention_bias", out_bias=True),
             "linear": rglru(),

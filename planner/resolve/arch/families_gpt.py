@@ -26,9 +26,7 @@ def _neo_plan(config: Config) -> list[Plan]:
             f"attention_types lays out {len(kinds)} layers, num_layers says"
             f" {config.num_hidden_layers}"
         )
-    return [
-        Plan("sliding", config.window_size) if kind == "local" else Plan() for kind in kinds
-    ]
+    return [Plan("sliding", config.window_size) if kind == "local" else Plan() for kind in kinds]
 
 
 def _falcon_kv(config: Config) -> int:

@@ -168,6 +168,7 @@ NEMOTRON_BLOCKS: dict[str, Block] = {
     "full": gqa(scope="mixer", bias="attention_bias", role="mixer"),
 }
 
+
 def _olmo_hybrid_types(config: Config) -> list[str]:
     types = layer_types(config, every(4, "linear_attention"))
     if config.get("layer_types") is None and "full_attention" not in types:
@@ -177,9 +178,7 @@ def _olmo_hybrid_types(config: Config) -> list[str]:
 
 def _lfm_types(config: Config) -> list[str]:
     full = config.get("full_attn_idxs")
-    return layer_types(
-        config, lambda i: "full_attention" if full is None or i in full else "conv"
-    )
+    return layer_types(config, lambda i: "full_attention" if full is None or i in full else "conv")
 
 
 def _lfm_width(config: Config) -> int:
@@ -279,6 +278,7 @@ FAMILIES = (
     ),
     Family(
         types=("qwen3_next",),
+        norm_fp32=True,
         attention={
             "full": gqa(bias="attention_bias", qk_norm="head", q_times=2),
             "linear": gated_delta(),
@@ -288,6 +288,7 @@ FAMILIES = (
     ),
     Family(
         types=("qwen3_5_text",),
+        norm_fp32=True,
         attention={
             "full": gqa(bias="attention_bias", qk_norm="head", q_times=2),
             "linear": gated_delta(joined=False),
@@ -297,6 +298,7 @@ FAMILIES = (
     ),
     Family(
         types=("qwen3_5_moe_text",),
+        norm_fp32=True,
         attention={
             "full": gqa(bias="attention_bias", qk_norm="head", q_times=2),
             "linear": gated_delta(joined=False),
@@ -310,7 +312,9 @@ FAMILIES = (
         mlp=moe(inner="intermediate_size"),
         plan=windowed(
             all_moe,
-            types=lambda config: layer_types(config, lambda i: "linear_attention" if i % 2 else "full_attention"),
+            types=lambda config: layer_types(
+                config, lambda i: "linear_attention" if i % 2 else "full_attention"
+            ),
             mixers=LINEAR,
         ),
     ),
@@ -345,9 +349,7 @@ FAMILIES = (
             "dense": gated(scope="feed_forward", names=("w1", "w3", "w2")),
             "moe": moe(scope="feed_forward"),
         },
-        plan=windowed(
-            after_dense("num_dense_layers"), types=_lfm_types, mixers={"conv": "conv"}
-        ),
+        plan=windowed(after_dense("num_dense_layers"), types=_lfm_types, mixers={"conv": "conv"}),
         norms=("operator_norm", "ffn_norm"),
         last_norm="embedding_norm",
     ),

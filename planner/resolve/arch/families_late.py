@@ -58,7 +58,10 @@ def spaced_mlps(config: Config) -> list[str]:
 
 def _cohere2_moe_types(config: Config) -> list[str]:
     first = int(config.get("first_k_dense_replace", 0))
-    step, early = config.sliding_window_pattern, config.get("prefix_dense_sliding_window_pattern", 1)
+    step, early = (
+        config.sliding_window_pattern,
+        config.get("prefix_dense_sliding_window_pattern", 1),
+    )
     return layer_types(
         config,
         lambda i: every(int(early))(i) if i < first else every(int(step))(i - first),
@@ -98,9 +101,7 @@ def _flint_types(config: Config) -> list[str]:
     last = depth(config) - 1
     return layer_types(
         config,
-        lambda i: (
-            "full_attention" if i < 2 or i % 4 == 1 or i == last else "sliding_attention"
-        ),
+        lambda i: "full_attention" if i < 2 or i % 4 == 1 or i == last else "sliding_attention",
     )
 
 
@@ -174,7 +175,9 @@ def _minimax_m3_plan(config: Config) -> list[Plan]:
     own, n = config.get("sparse_attention_config", {}), depth(config)
     types = config.get("layer_types")
     if types is None and "sparse_attention_freq" in own:
-        types = ["minimax_m3_sparse" if x else "full_attention" for x in own["sparse_attention_freq"]]
+        types = [
+            "minimax_m3_sparse" if x else "full_attention" for x in own["sparse_attention_freq"]
+        ]
     kinds = config.get("mlp_layer_types")
     if kinds is None and config.get("moe_layer_freq") is not None:
         kinds = ["sparse" if x else "dense" for x in config.moe_layer_freq]
@@ -281,9 +284,7 @@ FAMILIES = (
             "linear": kimi_delta(narrow=False),
         },
         mlp={"dense": gated(), "moe": EXPERTS},
-        plan=windowed(
-            after_dense(), types=_bailing_types, mixers={"linear_attention": "linear"}
-        ),
+        plan=windowed(after_dense(), types=_bailing_types, mixers={"linear_attention": "linear"}),
     ),
     Family(
         types=("kolibri1",),
@@ -389,7 +390,9 @@ FAMILIES = (
         stack="h",
         last_norm="",
         extra=lambda config, _, s: s.embedding(
-            "positions_embed", config.max_position_embeddings, config.hidden_size,
+            "positions_embed",
+            config.max_position_embeddings,
+            config.hidden_size,
             split="replicated",
         ),
     ),

@@ -57,8 +57,7 @@ def indexer_types(config: Config) -> list[str]:
 def _glm_dsa_plan(config: Config) -> list[Plan]:
     kinds = after_dense()(config)
     return [
-        Plan(mlp=kind, tag=index)
-        for kind, index in zip(kinds, indexer_types(config), strict=False)
+        Plan(mlp=kind, tag=index) for kind, index in zip(kinds, indexer_types(config), strict=False)
     ]
 
 
@@ -66,9 +65,7 @@ def _kimi_types(config: Config) -> list[str]:
     own = config.get("linear_attn_config", {})
     if config.get("layer_types") is None and "full_attn_layers" in own and "kda_layers" in own:
         full = {i - 1 for i in own["full_attn_layers"]}
-        return [
-            "full_attention" if i in full else "linear_attention" for i in range(depth(config))
-        ]
+        return ["full_attention" if i in full else "linear_attention" for i in range(depth(config))]
     return layer_types(
         config, lambda i: "full_attention" if i and i % 4 == 0 else "linear_attention"
     )
@@ -88,12 +85,20 @@ def _longcat_layer(config: Config, plan: Plan, sheet: Sheet) -> None:
         write_gated(sheet.at(f"mlps.{j}", "mlp"), h, int(config.ffn_hidden_size))
         sheet.norm(f"input_layernorm.{j}", h)
         sheet.norm(f"post_attention_layernorm.{j}", h)
-    e, idle, width = config.n_routed_experts, config.zero_expert_num or 0, config.expert_ffn_hidden_size
+    e, idle, width = (
+        config.n_routed_experts,
+        config.zero_expert_num or 0,
+        config.expert_ffn_hidden_size,
+    )
     s = sheet.at("mlp", "mlp")
     s.experts("experts.gate_up_proj", e + idle, h, 2 * width)
     s.experts("experts.down_proj", e, width, h)
     s.linear(
-        "router.classifier", h, e + idle, role="router", split="replicated",
+        "router.classifier",
+        h,
+        e + idle,
+        role="router",
+        split="replicated",
         bias=bool(config.get("router_bias", False)),
     )
     for key in ("kv_elements_per_token", "kv_expanded_elements_per_token"):

@@ -96,9 +96,9 @@ def _jetmoe_mlp(config: Config, plan: Plan, sheet: Sheet) -> None:
 
 def _dbrx_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
     kv = int(config.get("attn_config", {}).get("kv_n_heads", 1))
-    fused_qkv(
-        scope="norm_attn_norm.attn", qkv="Wqkv", out="out_proj", bias=False, kv=lambda _: kv
-    )(config, plan, sheet)
+    fused_qkv(scope="norm_attn_norm.attn", qkv="Wqkv", out="out_proj", bias=False, kv=lambda _: kv)(
+        config, plan, sheet
+    )
 
 
 def _dbrx_ffn(config: Config, plan: Plan, sheet: Sheet) -> None:
@@ -110,8 +110,12 @@ def _dbrx_ffn(config: Config, plan: Plan, sheet: Sheet) -> None:
     s.linear("router.layer", h, e, role="router", split="replicated")
     for name in ("w1", "v1", "w2"):
         s.param(
-            f"experts.mlp.{name}", e * width, h,
-            kind="experts", role="routed_experts", split="experts",
+            f"experts.mlp.{name}",
+            e * width,
+            h,
+            kind="experts",
+            role="routed_experts",
+            split="experts",
         )
     sheet.layer.update(
         mlp="moe",
@@ -200,9 +204,7 @@ FAMILIES = (
     ),
     Family(
         types=("glm4_moe",),
-        attention=gqa(
-            bias="attention_bias", out_bias=False, qk_norm="head", norm_if="use_qk_norm"
-        ),
+        attention=gqa(bias="attention_bias", out_bias=False, qk_norm="head", norm_if="use_qk_norm"),
         mlp={"dense": gated(), "moe": moe(shared=shared_total)},
         plan=by_layer(after_dense()),
     ),
@@ -227,9 +229,7 @@ FAMILIES = (
                 router="router.gate",
                 router_linear=True,
                 correction="expert_bias",
-                shared=lambda config: int(
-                    config.num_shared_experts * config.moe_intermediate_size
-                ),
+                shared=lambda config: int(config.num_shared_experts * config.moe_intermediate_size),
             ),
         },
         plan=windowed(

@@ -80,9 +80,7 @@ def _llama4_plan(config: Config) -> list[Plan]:
     types = layer_types(
         config,
         lambda i: (
-            "chunked_attention"
-            if (rotary[i] if rotary else (i + 1) % step)
-            else "full_attention"
+            "chunked_attention" if (rotary[i] if rotary else (i + 1) % step) else "full_attention"
         ),
     )
     chunk = int(config.attention_chunk_size)

@@ -83,7 +83,10 @@ FAMILIES = (
             kv=_chatglm_kv,
         ),
         mlp=fused_gated(
-            inner="ffn_hidden_size", up="dense_h_to_4h", down="dense_4h_to_h", bias="add_bias_linear"
+            inner="ffn_hidden_size",
+            up="dense_h_to_4h",
+            down="dense_4h_to_h",
+            bias="add_bias_linear",
         ),
         norm_kind=lambda config: "rms" if config.get("rmsnorm", True) else "layer",
         root="transformer",

@@ -20,14 +20,18 @@ ZAMBA2_DEFAULT = (
 )
 
 
-def _plans(listed: list[str], blocks: int) -> list[Plan]:
-    """Hybrid layers carry the shared block they call and whether they are its first caller."""
+def _plans(config: Config, listed: list[str], blocks: int) -> list[Plan]:
+    """Hybrid layers carry the shared block they call and whether they hold its weights.
+
+    One flag ties all: a config that unties its embeddings unties the blocks too.
+    """
+    untied = not config.get("tie_word_embeddings", True)
     plans, called = [], 0
     for name in listed:
         if LEGACY_LAYER_TYPES.get(name, name) != "hybrid":
             plans.append(Plan("linear", None, "none"))
             continue
-        plans.append(Plan("full", None, "none", (called % blocks, called < blocks)))
+        plans.append(Plan("full", None, "none", (called % blocks, untied or called < blocks)))
         called += 1
     return plans
 
@@ -40,14 +44,14 @@ def _zamba_plan(config: Config) -> list[Plan]:
             "hybrid" if i % period == offset else "linear_attention"
             for i in range(depth(config) - 3)
         ]
-    return _plans(list(listed), 1)
+    return _plans(config, list(listed), 1)
 
 
 def _zamba2_plan(config: Config) -> list[Plan]:
     listed = config.get("layers_block_type", ZAMBA2_DEFAULT)
     if config.given("num_hidden_layers") and config.given("layers_block_type"):
         listed = listed[: depth(config)]
-    return _plans(list(listed), int(config.num_mem_blocks))
+    return _plans(config, list(listed), int(config.num_mem_blocks))
 
 
 def _zamba_mamba(config: Config, s: Sheet) -> None:
@@ -64,9 +68,7 @@ def _zamba_mamba(config: Config, s: Sheet) -> None:
     s.conv("conv1d", width, 1, config.mamba_d_conv, bias=bias, split="column")
     s.linear("in_proj", h, 2 * width, bias=b)
     s.linear("out_proj", width, h, bias=b, split="row")
-    s.layer.update(
-        conv_state_elements=width * config.mamba_d_conv, ssm_state_elements=width * n
-    )
+    s.layer.update(conv_state_elements=width * config.mamba_d_conv, ssm_state_elements=width * n)
 
 
 def _shared_attention(

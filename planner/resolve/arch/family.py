@@ -126,22 +126,19 @@ def sparse_steps(config: Config) -> list[str]:
     ]
 
 
+# Activations that torch runs as several elementwise steps, each of which training saves.
 COMPOSED_ACTIVATIONS = frozenset({"gelu_new", "gelu_fast", "gelu_accurate", "quick_gelu"})
-ZERO_CENTRED_NORMS = ("gemma", "recurrent_gemma", "t5gemma", "qwen3_next", "qwen3_5")
-"""Model types (or their beginnings) whose norm multiplies by 1 + weight in fp32."""
+RESIDUAL_DROPOUTS = ("resid_pdrop", "hidden_dropout", "residual_dropout", "resid_dropout")
+ATTENTION_DROPOUTS = ("attn_pdrop", "attention_dropout")
 
 
 def training_traits(config: Config) -> dict[str, bool]:
     """What changes the tensors that training saves, beside the shapes."""
-    activation = config.get("hidden_act") or config.get("activation_function") or ""
-    names = ("resid_pdrop", "hidden_dropout", "residual_dropout", "resid_dropout")
-    residual = any(config.get(name) for name in names)
-    attention = any(config.get(name) for name in ("attn_pdrop", "attention_dropout"))
+    activation = config.first("hidden_act", "activation_function", default="")
     return {
-        "norm_weight_fp32": config.model_type.startswith(ZERO_CENTRED_NORMS),
         "composed_activation": activation in COMPOSED_ACTIVATIONS,
-        "residual_dropout": residual,
-        "attention_dropout": attention,
+        "residual_dropout": any(config.get(name) for name in RESIDUAL_DROPOUTS),
+        "attention_dropout": any(config.get(name) for name in ATTENTION_DROPOUTS),
     }
 
 
@@ -171,6 +168,7 @@ class Family:
         extra: further tensors of the base model, written outside the layers.
         around: further tensors of each layer.
         parallel: attention and MLP read the same normalised input.
+        norm_fp32: norms multiply by their weight in fp32 before they round.
     """
 
     types: tuple[str, ...]
@@ -194,6 +192,7 @@ class Family:
     outside: Block | None = None
     parallel: Flag = False
     logit_softcap: Flag = "final_logit_softcapping"
+    norm_fp32: bool = False
 
     def norms_of(self, config: Config) -> str:
         """The kind of the family's norms."""
@@ -207,6 +206,7 @@ class Family:
             window_tokens=plan.window,
             mlp="none",
             layer_norm=kind != "rms",
+            norm_weight_fp32=self.norm_fp32,
             parallel_residual=flag(config, self.parallel),
             **training_traits(config),
         )

@@ -53,8 +53,12 @@ def gated(
 
 
 def fused_gated(
-    *, scope: str = "mlp", inner: Size = "intermediate_size", up: str = "gate_up_proj",
-    down: str = "down_proj", bias: Flag = False,
+    *,
+    scope: str = "mlp",
+    inner: Size = "intermediate_size",
+    up: str = "gate_up_proj",
+    down: str = "down_proj",
+    bias: Flag = False,
 ) -> Block:
     """A gated MLP whose gate and up matrices are one projection."""
 
@@ -103,8 +107,14 @@ def experts_of(config: Config) -> int:
 
 def top_k_of(config: Config) -> int:
     """Experts a token is sent to."""
-    value = config.first("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_k",
-                         "moe_topk", "top_k_experts")
+    value = config.first(
+        "num_experts_per_tok",
+        "num_experts_per_token",
+        "moe_top_k",
+        "moe_k",
+        "moe_topk",
+        "top_k_experts",
+    )
     if value is None:
         raise config.problem(f"the experts per token of type '{config.model_type}' are missing")
     return int(value)
@@ -141,8 +151,9 @@ def moe(
         s = sheet.at(scope, "mlp")
         hidden, width, e = config.hidden_size, size(config, inner), count(config)
         if router_linear:
-            s.linear(router, hidden, e, bias=flag(config, router_bias), split="replicated",
-                     role="router")
+            s.linear(
+                router, hidden, e, bias=flag(config, router_bias), split="replicated", role="router"
+            )
         else:
             s.param(f"{router}.weight", e, hidden, role="router")
             if flag(config, router_bias):
@@ -150,8 +161,9 @@ def moe(
         if correction:
             s.param(correction, e, role="mlp")
         x = s.at(experts) if experts else s
-        write_experts(x, e, hidden, width, flipped=flipped, gate=gated_experts,
-                      bias=flag(config, expert_bias))
+        write_experts(
+            x, e, hidden, width, flipped=flipped, gate=gated_experts, bias=flag(config, expert_bias)
+        )
         shared_width = size(config, shared) if shared is not None else 0
         if shared_width:
             p = s.at(shared_scope, "shared_experts")
@@ -162,8 +174,12 @@ def moe(
             if shared_gate:
                 s.linear(shared_gate, hidden, 1, role="shared_experts", split="replicated")
         sheet.layer.update(
-            mlp="moe", num_experts=e, num_experts_per_tok=top_k(config),
-            moe_intermediate_size=width, shared_intermediate_size=shared_width, fused_gate_up=True,
+            mlp="moe",
+            num_experts=e,
+            num_experts_per_tok=top_k(config),
+            moe_intermediate_size=width,
+            shared_intermediate_size=shared_width,
+            fused_gate_up=True,
         )
         if extra is not None:
             extra(config, plan, s)
@@ -172,7 +188,13 @@ def moe(
 
 
 def write_experts(
-    s: Sheet, count: int, hidden: int, inner: int, *, flipped: bool = False, gate: bool = True,
+    s: Sheet,
+    count: int,
+    hidden: int,
+    inner: int,
+    *,
+    flipped: bool = False,
+    gate: bool = True,
     bias: bool = False,
 ) -> None:
     """The two fused weights of a set of experts."""

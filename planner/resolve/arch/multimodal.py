@@ -11,8 +11,8 @@ from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Sheet
 from planner.resolve.arch.towers import write_tower
 from planner.resolve.arch.towers_late import LATE_TOWERS
-from planner.resolve.arch.towers_new import NEW_TOWERS
 from planner.resolve.arch.towers_more import MORE_TOWERS, sam_neck
+from planner.resolve.arch.towers_new import NEW_TOWERS
 
 towers.TOWERS.update(MORE_TOWERS)
 towers.TOWERS.update(LATE_TOWERS)
@@ -261,9 +261,7 @@ COMPOSITES = (
         parts=_with_newline(vision(projector=two_linears())),
         tie="either",
     ),
-    Composite(
-        types=("llava_next",), parts=_with_newline(vision(projector=two_linears()))
-    ),
+    Composite(types=("llava_next",), parts=_with_newline(vision(projector=two_linears()))),
     Composite(types=("paligemma",), parts=vision(projector=_paligemma)),
     Composite(types=("deepseek_vl",), parts=vision("vision_model", projector=_deepseek_vl)),
     Composite(types=("deepseek_vl_hybrid",), parts=_deepseek_vl_hybrid),

@@ -80,7 +80,10 @@ def _ernie(config: Config, text: Config, s: Sheet) -> None:
     wide = own.hidden_size * own.spatial_merge_size**2
     # The reference counts the resampler with the text.
     r = s.booked("mlp", whole=False).at("resampler_model")
-    for name, n_in in (("spatial_linear", wide), ("temporal_linear", wide * own.temporal_merge_size)):
+    for name, n_in in (
+        ("spatial_linear", wide),
+        ("temporal_linear", wide * own.temporal_merge_size),
+    ):
         x = r.at(name)
         x.linear("fc1", n_in, wide, bias=True)
         x.linear("fc2", wide, wide, bias=True)
@@ -144,7 +147,9 @@ def _paddleocr(config: Config, text: Config, s: Sheet) -> None:
 def _glmasr(config: Config, text: Config, s: Sheet) -> None:
     own = config.sub("audio_config")
     write_tower(own, s.at("audio_tower"))
-    s.linear("multi_modal_projector.linear_1", own.intermediate_size, 2 * text.hidden_size, bias=True)
+    s.linear(
+        "multi_modal_projector.linear_1", own.intermediate_size, 2 * text.hidden_size, bias=True
+    )
     s.linear("multi_modal_projector.linear_2", 2 * text.hidden_size, text.hidden_size, bias=True)
 
 
@@ -160,9 +165,7 @@ def _minicpmv(config: Config, text: Config, s: Sheet) -> None:
     h, p = own.hidden_size, own.patch_size
     t.conv("embeddings.patch_embedding", h, own.num_channels, p, p)
     t.embedding("embeddings.position_embedding", (own.image_size // p) ** 2, h)
-    write_block(
-        t.at("encoder.layers.{j}", copies=own.num_hidden_layers), h, own.intermediate_size
-    )
+    write_block(t.at("encoder.layers.{j}", copies=own.num_hidden_layers), h, own.intermediate_size)
     t.norm("post_layernorm", h, "layer")
     r = s.at("resampler")
     r.param("query", config.query_num, e)

@@ -104,7 +104,10 @@ def _cosmos_edge(config: Config, text: Config, s: Sheet) -> None:
     v = own.hidden_size
     s.norm("projector.norm", v, "layer")
     s.linear(
-        "projector.linear_fc1", v * own.spatial_merge_size**2, config.projector_hidden_size, bias=True
+        "projector.linear_fc1",
+        v * own.spatial_merge_size**2,
+        config.projector_hidden_size,
+        bias=True,
     )
     s.linear("projector.linear_fc2", config.projector_hidden_size, text.hidden_size, bias=True)
 
@@ -147,15 +150,15 @@ NEW_COMPOSITES = (
     Composite(types=("voxtral_realtime",), parts=_voxtral_realtime),
     Composite(types=("shieldgemma2",), parts=vision(projector=gemma3), tie="either"),
     Composite(
-        types=("video_llama_3",), parts=vision("vision_model", projector=_video_llama3), tie="either"
+        types=("video_llama_3",),
+        parts=vision("vision_model", projector=_video_llama3),
+        tie="either",
     ),
     Composite(types=("qianfan_ocr",), parts=vision(projector=_qianfan)),
     Composite(types=("minimax_m3_vl",), parts=vision(projector=_minimax_m3), tie="either"),
     Composite(types=("cosmos3_edge",), parts=vision("visual", projector=_cosmos_edge)),
     Composite(types=("cosmos3_omni",), parts=vision("visual")),
-    Composite(
-        types=("hyperclovax_vision_v2",), parts=vision("vision_model", projector=_clova)
-    ),
+    Composite(types=("hyperclovax_vision_v2",), parts=vision("vision_model", projector=_clova)),
     Composite(
         types=("granite_docling",), parts=vision("vision_model"), text_root="model.text_model"
     ),

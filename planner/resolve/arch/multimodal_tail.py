@@ -16,7 +16,9 @@ def _gemma3n(config: Config, text: Config, s: Sheet) -> None:
     own = config.sub("vision_config")
     count = TIMM_ENCODERS.get(str(own.get("architecture", "")))
     if count is None:
-        raise own.problem(f"timm's encoder '{own.get('architecture')}' is not covered; use --derive")
+        raise own.problem(
+            f"timm's encoder '{own.get('architecture')}' is not covered; use --derive"
+        )
     s.param("vision_tower.timm_model.parameters", count)
     config.assume(f"the vision tower is counted as a whole: {count:,} parameters in timm's class")
     _gemma3n_audio(config.sub("audio_config"), s.at("audio_tower"))

@@ -49,7 +49,6 @@ TYPE_ALIASES = {
 }
 
 
-
 @cache
 def families() -> dict[str, Family]:
     """Family by model type."""
@@ -73,9 +72,11 @@ def families() -> dict[str, Family]:
 @cache
 def composites() -> dict[str, Composite]:
     """Multimodal family by model type."""
-    return {name: item for item in (
-        *COMPOSITES, *LATE_COMPOSITES, *NEW_COMPOSITES, *TAIL_COMPOSITES
-    ) for name in item.types}
+    return {
+        name: item
+        for item in (*COMPOSITES, *LATE_COMPOSITES, *NEW_COMPOSITES, *TAIL_COMPOSITES)
+        for name in item.types
+    }
 
 
 @cache

@@ -168,9 +168,7 @@ def rglru(*, scope: str = "temporal_block") -> Block:
         for gate in ("input_gate", "recurrent_gate"):
             r.param(f"{gate}_weight", q, part, part, split="column")
             r.param(f"{gate}_bias", q, part, kind="bias", split="column")
-        sheet.layer.update(
-            mixer="rglru", conv_state_elements=width * k, ssm_state_elements=width
-        )
+        sheet.layer.update(mixer="rglru", conv_state_elements=width * k, ssm_state_elements=width)
 
     return block
 

@@ -88,7 +88,7 @@ class Sheet:
 
     def outer(self) -> Sheet:
         """A sheet for the module that holds this one."""
-        above = Sheet(
+        return Sheet(
             self.prefix.rstrip(".").rpartition(".")[0] + ".",
             role=self.role,
             norms=self.norms,
@@ -98,7 +98,6 @@ class Sheet:
             layer=self.layer,
             tied=self.tied,
         )
-        return above
 
     def booked(self, role: Role, *, whole: bool = True) -> Sheet:
         """This sheet, booking under another role; norms and the like too where `whole`."""
@@ -198,7 +197,9 @@ class Sheet:
         """A bare parameter."""
         self._add(name, shape, role, kind, split)
 
-    def experts(self, name: str, count: int, n_in: int, n_out: int, *, flipped: bool = False) -> None:
+    def experts(
+        self, name: str, count: int, n_in: int, n_out: int, *, flipped: bool = False
+    ) -> None:
         """A fused expert weight `(experts, out, in)`, or `(experts, in, out)` where `flipped`."""
         shape = (count, n_in, n_out) if flipped else (count, n_out, n_in)
         self._add(name, shape, "routed_experts", "experts", "experts", n_in, n_out)

@@ -138,9 +138,7 @@ def minimax_vision(config: Config, s: Sheet) -> None:
     h, p, t = config.hidden_size, config.patch_size, config.temporal_patch_size
     s.conv("embeddings.proj", h, config.num_channels, t, p, p, bias=False)
     s.norm("pre_layrnorm", h, "layer")
-    write_block(
-        s.at("layers.{j}", copies=config.num_hidden_layers), h, config.intermediate_size
-    )
+    write_block(s.at("layers.{j}", copies=config.num_hidden_layers), h, config.intermediate_size)
 
 
 def siglip_flat(config: Config, s: Sheet) -> None:
