@@ -1,0 +1,1 @@
+"""Files of other tools: what comes in from them, and what goes out to them."""
