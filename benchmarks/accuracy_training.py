@@ -6,18 +6,22 @@ Run it alone: `python -m benchmarks.accuracy_training FOLDER`, with the folder t
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from planner.catalog.load import load_catalog
+from planner.errors import PlannerError
 from planner.estimate.training import estimate_training
 from planner.resolve.arch import read_config
 from planner.resolve.facts import ModelFacts
 from planner.resolve.frameworks import frameworks_frame, optimizers_frame
 from planner.resolve.tables import Tables, layers_frame, models_frame, tensors_frame
+from planner.verify.training import cells_from_rows, estimates
 
 MODEL_TYPES = {
     "llama": "llama",
@@ -172,13 +176,92 @@ def summary(frame: pl.DataFrame) -> dict[str, float]:
     ).row(0, named=True)
 
 
+def is_moe() -> pl.Expr:
+    """Rows of mixture-of-experts models."""
+    return pl.col("model").str.contains("mixtral|a3b")
+
+
+def measured_estimates(folder: Path) -> pl.DataFrame:
+    """The measured rows of `folder` (training.csv, models.csv, configs/) beside the estimates."""
+    rows = pl.read_csv(folder / "training.csv", infer_schema_length=None)
+    listed = pl.read_csv(folder / "models.csv").filter(pl.col("config").is_not_null())
+    configs = dict(listed.select("model", "config").iter_rows())
+    facts = []
+    for name in rows["model"].unique(maintain_order=True):
+        try:
+            text = (folder / "configs" / configs[name]).read_text(encoding="utf-8")
+            config = json.loads(text)
+            config.pop("quantization_config", None)
+            facts.append(read_config(config, model=name, source="measured"))
+        except (KeyError, PlannerError, ValueError):
+            continue
+    known = rows.filter(pl.col("model").is_in([record.model for record in facts]))
+    cards = load_catalog().gpus.select(
+        "gpu", "usable_low_bytes", "usable_bytes", "usable_high_bytes"
+    )
+    cells = cells_from_rows(known).join(cards, on="gpu", how="left", maintain_order="left")
+    tables = replace(oracle_tables(facts), frameworks=frameworks_frame().lazy())
+    return estimates(cells, tables)
+
+
+def training_rows(folder: Path) -> list[dict[str, Any]]:
+    """The training section of the accuracy table: one row a group of runs.
+
+    `folder` holds `training_oracle/oracle.csv` and `measured/`. Keys: source, group, rows, median,
+    mean, p95, worst (absolute relative errors) and inside (share in the range; null for the
+    oracle).
+    """
+    oracle = oracle_estimates(folder / "training_oracle" / "oracle.csv")
+    rows = [
+        _row("oracle", "dense, peak", oracle.filter(~is_moe()), ranged=False),
+        _row("oracle", "experts, peak", oracle.filter(is_moe()), ranged=False),
+    ]
+    frame = measured_estimates(folder / "measured").filter(
+        (pl.col("score") == "yes") & pl.col("error").is_not_null()
+    )
+    one = pl.col("gpu_count") == 1
+    shown = pl.col("metric").is_in(["process", "device"])
+    groups = {
+        "one GPU, allocated": one & (pl.col("metric") == "allocated"),
+        "one GPU, reserved": one & (pl.col("metric") == "reserved"),
+        "one GPU, process and device": one & shown,
+        "several GPUs, allocated": ~one & (pl.col("metric") == "allocated"),
+        "several GPUs, reserved and device": ~one & (pl.col("metric") != "allocated"),
+    }
+    rows += [_row("measured", name, frame.filter(which)) for name, which in groups.items()]
+    by_framework = frame.partition_by("source_framework", "metric", as_dict=True)
+    rows += [
+        _row("measured", f"{framework}, {metric}", part)
+        for (framework, metric), part in sorted(by_framework.items())
+    ]
+    return rows
+
+
+def _row(source: str, group: str, frame: pl.DataFrame, *, ranged: bool = True) -> dict[str, Any]:
+    size = pl.col("error").abs()
+    inside = frame["inside"].mean() if ranged else None
+    return {
+        "source": source,
+        "group": group,
+        **frame.select(
+            rows=pl.len(),
+            median=size.median(),
+            mean=size.mean(),
+            p95=size.quantile(0.95),
+            worst=size.max(),
+        ).row(0, named=True),
+        "inside": inside,
+    }
+
+
 def main() -> None:
     """Prints the table of one reference folder."""
-    folder = Path(sys.argv[1])
-    frame = oracle_estimates(folder / "training_oracle" / "oracle.csv")
-    moe = pl.col("model").str.contains("mixtral|a3b")
-    print("dense", summary(frame.filter(~moe)))
-    print("experts", summary(frame.filter(moe)))
+    for row in training_rows(Path(sys.argv[1])):
+        errors = "  ".join(
+            f"{name} {row[name]:6.2%}" for name in ("median", "mean", "p95", "worst")
+        )
+        inside = "" if row["inside"] is None else f"  in range {row['inside']:.1%}"
+        print(f"{row['source']:9s} {row['group']:36s} {row['rows']:4d}  {errors}{inside}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def _unsupported() -> pl.Expr:
     return (
         pl.when(~method.is_in(METHODS))
         .then(pl.format("training method {} is not estimated", method))
-        .when(pl.col("autocast").is_null())
+        .when(pl.col("optimizer_implementation").is_null())
         .then(pl.format("framework {} has no preset", pl.col("framework")))
         .when(pl.col("full_states").is_null())
         .then(pl.format("optimizer {} is not in the catalog", pl.col("optimizer")))
