@@ -12,7 +12,6 @@ from planner.report import words
 from planner.report.pack import Column, number_column, text_column
 
 _TRACE: Final = -1
-_EPSILON: Final = 1e-9
 _DEARER: Final = "dearer by "
 _SIZES: Final = ("total_low_gib", "total_gib", "total_high_gib", "budget_gib")
 _NUMBERS: Final = (
@@ -72,11 +71,11 @@ def matrix_columns(frame: pl.DataFrame, plan: Plan) -> list[Column]:
         text_column("reason", _reasons(frame, plan.reasons)),
         text_column("extra", _surcharges(frame)),
         _rounded("replicas", frame["replicas"], 0, words.count),
-        _significant("speed", frame, "tokens_per_second"),
+        _significant("speed", _without_latency(frame), "tokens_per_second"),
         _significant("ttft", frame, "time_to_first_token_ms"),
         _significant("tpot", frame, "time_per_output_token_ms"),
-        _floored("context", frame["max_context_tokens"]),
-        _floored("sequences", frame["max_concurrent_sequences"]),
+        number_column("context", frame["max_context_tokens"], words.count),
+        number_column("sequences", frame["max_concurrent_sequences"], words.count),
     ]
     return [column for column in columns if column.texts or column.name in ("state", "text")]
 
@@ -137,19 +136,17 @@ def _tenths(name: str, values: pl.Series) -> Column:
     return number_column(name, shown, lambda t: "<0.1" if t == _TRACE else words.gib(t / 10))
 
 
+def _without_latency(frame: pl.DataFrame) -> pl.DataFrame:
+    """Throughput is told where no time per token is: the one follows from the other."""
+    told = pl.when(pl.col("time_per_output_token_ms").is_null()).then(pl.col("tokens_per_second"))
+    return frame.with_columns(tokens_per_second=told)
+
+
 def _significant(name: str, frame: pl.DataFrame, column: str) -> Column:
     """Speeds of cells that fit, with two significant digits: they are known no better."""
     held = pl.col("verdict").is_in(["fits", "tight"])
     values = frame.select(v=pl.when(held).then(pl.col(column)).round_sig_figs(2))["v"]
     return number_column(name, values, words.plain_number)
-
-
-def _floored(name: str, values: pl.Series) -> Column:
-    """Limits with three significant digits, rounded down: what is shown does fit."""
-    frame = values.cast(pl.Float64).to_frame("v")
-    size = pl.lit(10.0).pow((pl.col("v").clip(1).log10() + _EPSILON).floor() - 2).clip(1)
-    shown = frame.select(v=((pl.col("v") / size + _EPSILON).floor() * size).cast(pl.Int64))["v"]
-    return number_column(name, shown, words.count)
 
 
 def _rounded(name: str, values: pl.Series, digits: int, form: Callable[[float], str]) -> Column:

@@ -197,10 +197,13 @@ def figures(plan: Plan) -> tuple[Figure, ...]:
     totals, currency = plan.totals, plan.scenario.currency
     asked = totals.bought + totals.incomplete
     note = "" if not totals.hourly_only else f"{totals.hourly_only} more only by the hour"
-    hours = words.count(plan.scenario.hours_per_month)
+    answered = Figure("answered", f"{totals.bought} of {asked}", "purchases asked for")
+    hourly = Figure("per hour", words.usd(totals.usd_per_hour, currency), "all machines at once")
+    if totals.hourly_only == totals.bought:
+        return (hourly, answered)
     return (
         Figure("per month", words.usd(totals.usd_per_month, currency), note),
         Figure("per year", words.usd(totals.usd_per_year, currency), note),
-        Figure("per hour", words.usd(totals.usd_per_hour, currency), f"{hours} hours a month"),
-        Figure("answered", f"{totals.bought} of {asked}", "purchases asked for"),
+        hourly,
+        answered,
     )

@@ -110,7 +110,7 @@ function startMatrix(plan, explain) {
   }
   function caseRow(line, left, right) {
     const { row } = lines[line];
-    const name = make("th", { scope: "row", title: plan.cases.id[row] }, make("b", { text: plan.cases.model[row] }), " ", make("span", { class: "mute", text: plan.cases.what[row] }));
+    const name = make("th", { scope: "row", title: plan.cases.id[row] }, controls.group.value === "model" ? null : make("b", { text: plan.cases.model[row] }), " ", make("span", { class: "mute", text: plan.cases.what[row] }));
     const cells = [name];
     if (left) cells.push(make("td", { class: "gap", colspan: left, "aria-hidden": "true" }));
     for (let place = left; place < right; place++) cells.push(cell(line, row, place));
