@@ -22,7 +22,7 @@ Path_ = tuple[str | int, ...]
 _BASE_LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)\Z")
 _FLOAT = re.compile(
-    r"[-+]?([0-9][0-9_]*)?\.[0-9_]*([eE][-+]?[0-9]+)?\Z|[-+]?[0-9]+[eE][-+]?[0-9]+\Z"
+    r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?\Z|[-+]?[0-9]+[eE][-+]?[0-9]+\Z"
 )
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+\Z")
 _NON_DECIMAL = re.compile(r"[-+]?0[xXoObB][0-9a-fA-F_]+\Z")

@@ -12,7 +12,6 @@ import polars as pl
 
 from planner.catalog.load import Catalog, catalog_files, load_catalog
 from planner.catalog.names import NameProblem
-from planner.catalog.read import read_rows
 from planner.errors import InputProblems, PlannerError, Problem, did_you_mean
 from planner.estimate import RULE_OF_THUMB, EstimatorSettings
 from planner.estimate.rule_of_thumb import Range, RuleOfThumbSettings
@@ -25,7 +24,14 @@ from planner.scenario.build import build_scenario
 from planner.scenario.model import Scenario
 from planner.scenario.read import RawScenario, read_scenario
 
-_CATALOG_KINDS: Final = {"prices": "offers"}
+_CATALOG_KINDS: Final = {
+    "gpus": "gpus",
+    "prices": "offers",
+    "formats": "formats",
+    "models": "models",
+    "optimizers": "optimizers",
+}
+"""Keys of a scenario's `catalog` and what they hold; engine profiles have a reader of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +100,13 @@ def layered_catalog(raw: RawScenario, folder: Path) -> tuple[Catalog, list[Probl
     catalog = load_catalog()
     problems: list[Problem] = []
     files: Mapping[str, Any] = raw.data.get("catalog") or {}
-    for key, names in files.items():
-        if key == "engines":  # profiles have a reader of their own
-            continue
-        kind = _CATALOG_KINDS.get(key, key)
-        for index, name in enumerate(names or []):
+    for key, kind in _CATALOG_KINDS.items():
+        for index, name in enumerate(files.get(key) or []):
             if name is None:
                 continue
             try:
                 for file in _files_of(folder / name):
-                    catalog = catalog.with_rows(kind, read_rows(file, kind))
+                    catalog = catalog.with_source(kind, file)
             except InputProblems as error:
                 problems.extend(error.problems)
             except NameProblem as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from planner.errors import InputProblems
-from planner.scenario.builder import Path_, ResolveName, texts
+from planner.scenario.builder import Path_, ResolveName, known_fields, texts
 from planner.scenario.model import (
     Assumptions,
     Constraints,
@@ -83,7 +83,7 @@ class _ScenarioBuilder(WorkloadBuilder, SupplyBuilder):
             catalog={kind: texts(files) for kind, files in (data.get("catalog") or {}).items()},
             workloads=tuple(workloads),
             supply=self.supply(data.get("supply") or {}),
-            constraints=Constraints(**(data.get("constraints") or {})),
+            constraints=Constraints(**known_fields(Constraints, data.get("constraints"))),
             budgets=self.budgets(data.get("budgets") or [], workloads),
             source=self.document.data,
         )

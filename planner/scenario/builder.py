@@ -102,6 +102,12 @@ class Builder:
         return (*path, "engine", axis)
 
 
+def known_fields(record: type, given: Any) -> dict[str, Any]:
+    """The values a record has a field for; the others are reported as unknown keys."""
+    fields = getattr(record, "__slots__", ())
+    return {k: v for k, v in (given or {}).items() if k in fields and v is not None}
+
+
 def texts(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()

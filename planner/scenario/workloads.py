@@ -13,7 +13,14 @@ from planner.scenario.axes import (
     DEFAULT_FRAMEWORK,
     TRAINING_METHODS,
 )
-from planner.scenario.builder import Builder, Path_, demand_context_tokens, targets, texts
+from planner.scenario.builder import (
+    Builder,
+    Path_,
+    demand_context_tokens,
+    known_fields,
+    targets,
+    texts,
+)
 from planner.scenario.contradictions import fixed_contradictions
 from planner.scenario.model import (
     Demand,
@@ -61,7 +68,7 @@ class WorkloadBuilder(Builder):
             framework=self.framework(item, path),
             lora=Lora(targets(lora.get("targets")), float(lora.get("dropout", 0.0))),
             demand=demand,
-            objectives=Objectives(**(item.get("objectives") or {})),
+            objectives=Objectives(**known_fields(Objectives, item.get("objectives"))),
             allow_longer_context=bool(item.get("allow_longer_context", False)),
             path=path,
         )
@@ -212,8 +219,7 @@ class WorkloadBuilder(Builder):
             self.report(
                 (*path, "lora_rank"), "missing-key", "'lora_rank' needs 'lora_adapters'", key=True
             )
-        known = {key: value for key, value in settings.items() if key in Engine.__slots__}
-        return Engine(**known)
+        return Engine(**known_fields(Engine, settings))
 
     def framework(self, item: Mapping[str, Any], path: Path_) -> str:
         if "framework" not in item:
