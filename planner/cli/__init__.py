@@ -28,6 +28,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "models": ("planner.cli.models", "Models: list, show, add."),
     "gpus": ("planner.cli.catalog", "GPUs: list, show."),
     "offers": ("planner.cli.catalog", "Prices: list, show."),
+    "prices": ("planner.cli.prices", "Price catalogs of other tools: import."),
     "formats": ("planner.cli.catalog", "Weight formats: list, show."),
     "optimizers": ("planner.cli.catalog", "Optimizers: list, show."),
     "engines": ("planner.cli.catalog", "Inference engines: list, show."),
