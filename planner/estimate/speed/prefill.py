@@ -29,16 +29,20 @@ def matrix_seconds() -> pl.Expr:
 
 
 def attention_seconds() -> pl.Expr:
-    """Causal attention of the new tokens over all before them, split over the ranks."""
+    """Causal attention of the new tokens over all before them, split over the ranks.
+
+    Indexed attention works on the latents of the tokens it picks, in the absorbed form.
+    """
     whole, cached = pl.col("s_input_tokens"), pl.col("s_input_tokens") * pl.col("s_cached_share")
     pairs = (whole.pow(2) - cached.pow(2)) / 2
     window = pl.min_horizontal(whole / 2, "s_local_window_tokens")
-    sparse = pl.min_horizontal(pairs, new_tokens() * attended_tokens(whole))
-    reached = pl.when(pl.col("s_indexed_layers") > 0).then(sparse).otherwise(pairs)
-    flops = (
-        pl.col("s_attention_pair_flops_global") * reached
+    chosen = pl.min_horizontal(pairs, new_tokens() * attended_tokens(whole))
+    full = (
+        pl.col("s_attention_pair_flops_global") * pairs
         + pl.col("s_attention_pair_flops_local") * new_tokens() * window
     )
+    sparse = pl.col("s_latent_pair_flops") * chosen
+    flops = pl.when(pl.col("s_indexed_layers") > 0).then(sparse).otherwise(full)
     rate = half_flops() * pl.col("s_attention_compute_fraction")
     return flops / pl.col("s_ranks") / rate
 
