@@ -11,8 +11,9 @@ from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Sheet
 from planner.resolve.arch.towers import write_tower
 from planner.resolve.arch.towers_late import LATE_TOWERS
-from planner.resolve.arch.towers_more import MORE_TOWERS, sam_neck
+from planner.resolve.arch.towers_more import MORE_TOWERS
 from planner.resolve.arch.towers_new import NEW_TOWERS
+from planner.resolve.arch.towers_sam import sam_neck
 
 towers.TOWERS.update(MORE_TOWERS)
 towers.TOWERS.update(LATE_TOWERS)

@@ -8,10 +8,13 @@ from functools import cache
 from planner.errors import did_you_mean
 from planner.resolve.arch import (
     families_dense,
+    families_dense_more,
     families_gemma,
     families_gpt,
     families_hybrid,
+    families_hybrid_more,
     families_late,
+    families_late_more,
     families_mla,
     families_moe,
     families_moe_more,
@@ -54,10 +57,13 @@ def families() -> dict[str, Family]:
     """Family by model type."""
     modules = (
         families_dense,
+        families_dense_more,
         families_gemma,
         families_gpt,
         families_hybrid,
+        families_hybrid_more,
         families_late,
+        families_late_more,
         families_mla,
         families_moe,
         families_moe_more,
