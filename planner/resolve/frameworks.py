@@ -102,7 +102,7 @@ def _allocator_columns() -> list[pl.Expr]:
     return [
         pl.lit(float(row[part])).alias(f"reserve_{row['id']}_{part}")
         for row in catalog_rows("training_allocator")
-        for part in ("loss", "layer", "saved")
+        for part in ("loss", "layer", "saved", "high")
     ]
 
 

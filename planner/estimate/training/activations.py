@@ -242,6 +242,9 @@ def _case_sums() -> list[pl.Expr]:
         .cast(pl.Float64)
         .alias("largest_inner"),
         pl.col("num_attention_heads").max().alias("largest_heads"),
+        (~pl.col("rotary") | ~pl.col("mixer").is_in(["full", "sliding", "chunked"]))
+        .any()
+        .alias("is_rare"),
         (pl.col("query_width") * pl.col("tensor_parallel_size") * count)
         .sum()
         .alias("attention_width_sum"),

@@ -7,6 +7,7 @@ from the `frameworks` table, with low and high; see training_allocator.yaml for 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
@@ -21,7 +22,8 @@ FULL_SHARE: Final = 0.7
 LEAST_SHARE: Final = 0.03
 """Cache that is left of what moves when the card is full: torch gives back unused blocks."""
 LOW: Final = 0.1
-HIGH: Final = 2.0
+STREAMS_HIGH: Final = 3.0
+FULL_HIGH: Final = 1.0 / FULL_SHARE
 
 
 def reserve_class() -> pl.Expr:
@@ -36,11 +38,19 @@ def reserve_class() -> pl.Expr:
 
 def _by_class() -> pl.Expr:
     """Sum over the parts of share x bytes, with the shares of the cell's class."""
-    values = []
-    for name in CLASSES:
-        parts = [pl.col(f"reserve_{name}_{part}") * pl.col(size) for part, size in PARTS.items()]
-        values.append(pl.when(reserve_class() == name).then(pl.sum_horizontal(parts)))
-    return pl.coalesce(*values, pl.lit(0.0))
+    return _of_class(
+        {
+            name: pl.sum_horizontal(
+                pl.col(f"reserve_{name}_{part}") * pl.col(size) for part, size in PARTS.items()
+            )
+            for name in CLASSES
+        }
+    )
+
+
+def _of_class(values: Mapping[str, pl.Expr]) -> pl.Expr:
+    picked = [pl.when(reserve_class() == name).then(value) for name, value in values.items()]
+    return pl.coalesce(*picked, pl.lit(0.0))
 
 
 def other_phases() -> pl.Expr:
@@ -69,10 +79,22 @@ def streams_cache() -> pl.Expr:
 
 
 def cache_columns() -> list[pl.Expr]:
-    """`cache_bytes` the allocator would hold on a roomy card, `least_cache_bytes` on a full one."""
-    full = pl.max_horizontal(FULL_SHARE * other_phases(), _by_class())
-    cache = pl.when("is_full").then(full).otherwise(_by_class()) + streams_cache()
-    return [cache.alias("cache_bytes"), (LEAST_SHARE * moving()).alias("least_cache_bytes")]
+    """`cache_bytes` the allocator would hold on a roomy card, `least_cache_bytes` on a full one.
+
+    `most_cache_bytes` is the upper end of the first.
+    """
+    adapted = _by_class()
+    high = adapted * _of_class({name: pl.col(f"reserve_{name}_high") for name in CLASSES})
+    full = pl.max_horizontal(FULL_SHARE * other_phases(), adapted)
+    most_full = pl.max_horizontal(FULL_HIGH * FULL_SHARE * other_phases(), high)
+    cache = pl.when("is_full").then(full).otherwise(adapted) + streams_cache()
+    most = pl.when("is_full").then(most_full).otherwise(high) + STREAMS_HIGH * streams_cache()
+    least = LEAST_SHARE * moving()
+    return [
+        cache.alias("cache_bytes"),
+        least.alias("least_cache_bytes"),
+        (most + least).alias("most_cache_bytes"),
+    ]
 
 
 def reserve_columns() -> list[pl.Expr]:
@@ -81,7 +103,7 @@ def reserve_columns() -> list[pl.Expr]:
     room = pl.col("usable_bytes") - pl.col("allocated_bytes") - pl.col("cuda_context_bytes")
     spare = pl.max_horizontal(room.fill_null(float("inf")), least)
     expected = pl.min_horizontal(cache, spare)
-    return three("allocator_reserve", expected, LOW * expected, HIGH * cache + least)
+    return three("allocator_reserve", expected, LOW * expected, pl.col("most_cache_bytes"))
 
 
 def context_columns() -> list[pl.Expr]:

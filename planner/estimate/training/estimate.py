@@ -65,6 +65,7 @@ ALLOCATED: Final = (
     "communication",
     "workspace",
 )
+RARE_SPREAD: Final = 0.3
 STATES_SPREAD: Final = 0.006
 """Relative spread of model states: rounding of blocks, buffers and constants of the classes."""
 TOTALS: Final = ("allocated", "reserved", "process", "total")
@@ -97,6 +98,7 @@ REASONS: Final = ("unsupported_reason", "impossible_reason", "note")
 CARRIED: Final = (
     "cache_bytes",
     "least_cache_bytes",
+    "most_cache_bytes",
     "flops_per_token",
     "utilisation_low",
     "utilisation",
@@ -181,7 +183,11 @@ def _optimizers(tables: Tables) -> pl.LazyFrame:
 
 
 def _allocators(tables: Tables) -> pl.LazyFrame:
-    shares = [f"reserve_{name}_{part}" for name in allocator.CLASSES for part in allocator.PARTS]
+    shares = [
+        f"reserve_{name}_{part}"
+        for name in allocator.CLASSES
+        for part in (*allocator.PARTS, "high")
+    ]
     return tables.frameworks.select("framework", *ALLOCATOR_FACTS, *shares)
 
 
@@ -238,7 +244,9 @@ def _ledger_columns() -> list[pl.Expr]:
         pl.col("trained_parameters") * pl.col("trained_element_bytes") / pl.col("weight_shards")
     )
     frozen = pl.when("is_full").then(None).otherwise(adapter)
-    width = pl.col("activations_spread")
+    # Classes without rotation, with latent attention or recurrence are less tested than Llamas.
+    rare = pl.when("is_rare").then(RARE_SPREAD).otherwise(0.0)
+    width = pl.max_horizontal("activations_spread", rare)
     weights = sharding.resident_weights() + pl.col("peak_gathered_bytes")
     activations = pl.col("peak_activations_bytes") + 8.0 * pl.col("rank_tokens")
     return [
