@@ -78,7 +78,7 @@ def _cohere_tensors(config: Config, _: Plan, s: Sheet) -> None:
 
 FAMILIES = (
     Family(
-        types=("llama", "granite", "iquestcoder", "granite_docling_text"),
+        types=("llama", "granite", "iquestcoder", "granite_docling_text", "granite4_vision_text"),
         attention=gqa(bias="attention_bias"),
         mlp=gated(bias="mlp_bias"),
     ),

@@ -11,8 +11,9 @@ from planner.resolve.arch.attention import (
     note_attention,
 )
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import Family, depth
-from planner.resolve.arch.mlp import gated, plain, write_experts
+from planner.resolve.arch.families_late import spaced_mlps
+from planner.resolve.arch.family import Family, by_layer, depth
+from planner.resolve.arch.mlp import gated, moe, plain, shared_total, write_experts
 from planner.resolve.arch.sheet import Plan, Sheet
 
 
@@ -153,6 +154,13 @@ def _japanese_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
     note_attention(sheet, plan, q=q, kv=q, dim=even_head_dim(config), fused_qkv=True)
 
 
+def _wide_norms(config: Config, _: Plan, s: Sheet) -> None:
+    """A layer norm of each head with its own weights."""
+    for name, count in (("q_norm", heads(config)), ("k_norm", kv_heads(config))):
+        for part in ("weight", "bias"):
+            s.param(f"{name}.{part}", count, head_dim(config), kind="norm", role="norm")
+
+
 FAMILIES = (
     Family(
         types=("rwkv",),
@@ -201,6 +209,20 @@ FAMILIES = (
         embed="embed_in",
         last_norm="final_layer_norm",
         head="embed_out",
+    ),
+    Family(
+        types=("chameleon_text",),
+        attention=gqa(bias="attention_bias", extra=_wide_norms),
+        mlp=gated(bias="mlp_bias"),
+    ),
+    Family(
+        types=("unlimited_ocr_text",),
+        attention=gqa(bias="attention_bias", dims=even_head_dim),
+        mlp={
+            "dense": gated(bias="mlp_bias"),
+            "moe": moe(shared=shared_total, shared_bias="mlp_bias"),
+        },
+        plan=by_layer(spaced_mlps),
     ),
     Family(types=("internlm",), attention=gqa(bias="bias"), mlp=gated()),
 )

@@ -36,6 +36,7 @@ from planner.resolve.arch.multimodal import COMPOSITES, Composite
 from planner.resolve.arch.multimodal_late import LATE_COMPOSITES
 from planner.resolve.arch.multimodal_new import NEW_COMPOSITES
 from planner.resolve.arch.multimodal_tail import TAIL_COMPOSITES
+from planner.resolve.arch.multimodal_vq import VQ_COMPOSITES
 from planner.resolve.arch.sheet import Sheet, flag, tensors_of
 from planner.resolve.facts import ModelFacts
 from planner.resolve.quantization import read_quantization
@@ -80,7 +81,13 @@ def composites() -> dict[str, Composite]:
     """Multimodal family by model type."""
     return {
         name: item
-        for item in (*COMPOSITES, *LATE_COMPOSITES, *NEW_COMPOSITES, *TAIL_COMPOSITES)
+        for item in (
+            *COMPOSITES,
+            *LATE_COMPOSITES,
+            *NEW_COMPOSITES,
+            *TAIL_COMPOSITES,
+            *VQ_COMPOSITES,
+        )
         for name in item.types
     }
 
@@ -216,7 +223,7 @@ def text_config(config: Config, composite: Composite) -> Config:
     return config.sub(composite.text)
 
 
-FLAT_TEXTS = {"phi3_v": "phi3", "phi4_multimodal": "phi3"}
+FLAT_TEXTS = {"phi3_v": "phi3", "phi4_multimodal": "phi3", "chameleon": "chameleon_text"}
 MINICPMV_TEXTS = {"2.5": "llama", "2.6": "qwen2", "4.0": "llama", "4.5": "qwen3"}
 
 
@@ -230,7 +237,8 @@ def flat_text(config: Config) -> Config:
             raise config.problem(f"the text model of MiniCPM-V version '{version}' is not known")
     config.assume(f"the text model is read as type '{kind}'")
     fields = {name: config[name] for name in config if name not in ("model_type", "vision_config")}
-    return Config(fields, class_table()[0][kind], parent=config, model_type=kind)
+    types = class_table()[0]
+    return Config(fields, types.get(kind, types[config.model_type]), parent=config, model_type=kind)
 
 
 def text_family(text: Config) -> Family:

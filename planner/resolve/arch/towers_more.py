@@ -229,14 +229,15 @@ def granite_speech(config: Config, s: Sheet) -> None:
     s.linear("out_mid", config.output_dim, h, bias=True)
 
 
-def qformer(config: Config, s: Sheet) -> None:
-    """The querying transformer of BLIP-2."""
+def qformer(config: Config, s: Sheet, seen: int | None = None) -> None:
+    """The querying transformer of BLIP-2; `seen` is the width of what it looks at."""
+    seen = config.encoder_hidden_size if seen is None else seen
     h, inner, n = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     s.norm("layernorm", h, "layer")
     crossing = len(range(0, n, config.cross_attention_frequency))
     for name, width, copies in (
         ("attention", h, n),
-        ("crossattention", config.encoder_hidden_size, crossing),
+        ("crossattention", seen, crossing),
     ):
         a = s.at(f"encoder.layer.{{j}}.{name}", copies=copies)
         a.linear("attention.query", h, h, bias=True)
