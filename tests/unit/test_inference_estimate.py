@@ -136,6 +136,21 @@ def test_what_is_offloaded_leaves_the_card() -> None:
     assert whole["weights_bytes"] - part["weights_bytes"] == 4 * GIB
 
 
+def test_adapter_slots_reserve_buffers_for_every_linear() -> None:
+    plain, alone, cut = estimate(
+        cell(),
+        cell(lora_adapters=4, lora_rank=16),
+        cell(lora_adapters=4, lora_rank=16, tensor_parallel_size=2),
+    )
+    column_in, column_out = 5 * 4096, 4096 + 2 * 1024 + 2 * 14336
+    row_in, row_out = 4096 + 14336, 2 * 4096
+    assert plain["adapter_bytes"] is None
+    assert alone["adapter_bytes"] == 4 * 2 * 16 * 32 * (column_in + column_out + row_in + row_out)
+    assert cut["adapter_bytes"] == 4 * 2 * 16 * 32 * (
+        column_in + column_out / 2 + row_in / 2 + row_out
+    )
+
+
 def test_a_shared_prefix_is_stored_once() -> None:
     plain, shared = estimate(
         cell(concurrent_sequences=10), cell(concurrent_sequences=10, prefix_cache_share=0.5)

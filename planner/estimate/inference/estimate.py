@@ -34,6 +34,7 @@ SERVING: Final = "serving"
 PREFILL: Final = "prefill"
 DECODE: Final = "decode"
 LOAD: Final = "load"
+_DEFAULT_LORA_RANK: Final = 16
 _KEPT: Final = (
     "weights",
     "adapter",
@@ -215,9 +216,17 @@ def _weights(bound: Bound) -> pl.Expr:
 
 
 def _adapter() -> pl.Expr:
-    """LoRA adapters kept beside the weights, in 16 bits: slots x parameters x 2 / TP."""
-    parameters = pl.col("adapter_parameters") * pl.col("lora_adapters")
-    return 2.0 * parameters / pl.col("tensor_parallel_size")
+    """Buffers for LoRA adapters in 16 bits: slots x rank x features of every linear.
+
+    An engine reserves them for all linears whatever an adapter targets. Tensor parallelism cuts
+    the outputs of column-parallel and the inputs of row-parallel linears only.
+    """
+    tp = pl.col("tensor_parallel_size")
+    features = (
+        pl.col("column_in") + pl.col("column_out") / tp + pl.col("row_in") / tp + pl.col("row_out")
+    ) / pl.col("pipeline_parallel_size")
+    rank = pl.col("lora_rank").fill_null(_DEFAULT_LORA_RANK)
+    return 2.0 * pl.col("lora_adapters") * rank * features
 
 
 def _cache_share(bound: Bound) -> pl.Expr:

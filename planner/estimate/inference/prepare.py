@@ -31,8 +31,6 @@ INPUTS: Final[dict[str, Any]] = {
     "output_tokens": pl.Int64,
     "lora_adapters": pl.Int64,
     "lora_rank": pl.Int64,
-    "adapter_parameters": pl.Int64,
-    "draft_model": pl.String,
     "cpu_offload_gib": pl.Float64,
     "attention": pl.String,
     "gpu": pl.String,
@@ -199,8 +197,18 @@ def _model_facts(tables: Tables) -> pl.LazyFrame:
         (pl.col("kv_lora_rank").max() > 0).alias("has_mla"),
     )
     linear = (pl.col("kind") == "linear") & ~pl.col("role").is_in(["lm_head", "multimodal"])
+    column = linear & pl.col("split").is_in(["column", "kv"])
+    row = linear & (pl.col("split") == "row")
     largest = tables.tensors.group_by("model").agg(
-        pl.col("numel").filter(linear).max().fill_null(0).alias("largest_linear_elements")
+        pl.col("numel").filter(linear).max().fill_null(0).alias("largest_linear_elements"),
+        *(
+            (pl.col(f"{side}_features") * pl.col("count"))
+            .filter(kind)
+            .sum()
+            .alias(f"{name}_{side}")
+            for name, kind in (("column", column), ("row", row))
+            for side in ("in", "out")
+        ),
     )
     sizes = tables.models.select(
         "model",

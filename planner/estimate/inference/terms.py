@@ -18,9 +18,20 @@ TERMS: Final[tuple[Term, ...]] = (
     Term(
         "adapter",
         "adapter",
-        "{lora_adapters} x {adapter_parameters} x 2 / {tensor_parallel_size}",
-        ("lora_adapters", "adapter_parameters", "tensor_parallel_size"),
-        "16-bit LoRA matrices of every slot",
+        "{lora_adapters} x 2 x rank {lora_rank} x ({column_in} + {column_out} /"
+        " {tensor_parallel_size} + {row_in} / {tensor_parallel_size} + {row_out}) /"
+        " {pipeline_parallel_size}",
+        (
+            "lora_adapters",
+            "lora_rank",
+            "column_in",
+            "column_out",
+            "tensor_parallel_size",
+            "row_in",
+            "row_out",
+            "pipeline_parallel_size",
+        ),
+        "16-bit LoRA buffers of every linear and slot",
     ),
     Term(
         "activations",
