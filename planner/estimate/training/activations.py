@@ -70,6 +70,7 @@ def activation_cases(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
             fused_qkv=pl.col("fused_qkv") & ~pl.col("own_model_code"),
             composed_activation=pl.col("composed_activation") & ~pl.col("own_model_code"),
         )
+        .with_columns(saved_mlp_dense=mlp.saved_mlp())
         .with_columns(_block_columns())
         .with_columns(_layer_columns())
     )
@@ -136,7 +137,7 @@ def _block_columns() -> list[pl.Expr]:
     return [
         (norms.saved_norms() + norms.norm_inputs_saved() + _own_inputs()).alias("saved_norms"),
         (attention.saved_attention() + norms.saved_qk_norms() + recurrent).alias("saved_attention"),
-        (mlp.saved_mlp() + moe.saved_moe()).alias("saved_mlp"),
+        (pl.col("saved_mlp_dense") + moe.saved_moe()).alias("saved_mlp"),
         mlp.saved_dropout().alias("saved_dropout"),
         adapters.saved_adapter("attention").alias("saved_attention_adapters"),
         adapters.saved_adapter("mlp").alias("saved_mlp_adapters"),
@@ -152,19 +153,39 @@ def _expert_adapter_tokens() -> pl.Expr:
 
 
 def _mlp_backward() -> pl.Expr:
-    """The MLP's working set; an fp32 adapter on the last linear adds fp32 copies of its input."""
-    fp32_product = (pl.col("mlp_out_adapters") > 0) & adapters.casts_inputs()
-    copies = (
-        2 * adapters.cast_bytes() * pl.col("inner") - pl.col("activation") * pl.col("inner") * 2
-    )
+    """The MLP's working set beyond what the layer saves.
+
+    An adapter on the last linear keeps a cast of its input and adds fp32 copies of its gradient;
+    one on the up projection makes the recomputed forward pass the fullest moment.
+    """
+    width = pl.col("activation") * pl.col("inner")
     stream = pl.col("stream") * pl.col("hidden")
     plain = mlp.mlp_backward() + moe.moe_backward() + stream
-    adapted = copies + 2 * stream + pl.col("adapter_bytes") * pl.col("lora_rank")
-    return (
-        pl.when(fp32_product)
-        .then(pl.max_horizontal(adapted, plain - 2 * pl.col("activation") * pl.col("inner")))
-        .otherwise(plain)
+    casts = adapters.casts_inputs()
+    cast = adapters.cast_bytes() * pl.col("inner")
+    rank = pl.col("adapter_bytes") * pl.col("lora_rank")
+    backward = pl.max_horizontal(2 * cast - 2 * width + 2 * stream + rank, plain - 2 * width)
+    work = pl.when((pl.col("mlp_out_adapters") > 0) & casts).then(backward).otherwise(plain)
+    forward = pl.when((pl.col("mlp_in_adapters") > 0) & casts).then(_adapted_up()).otherwise(0.0)
+    again = pl.col("gradient_checkpointing") == "full"
+    return pl.max_horizontal(work, pl.when(again).then(forward).otherwise(0.0))
+
+
+def _adapted_up() -> pl.Expr:
+    """Recomputing an adapted up projection, beyond what the layer saves in the end.
+
+    Its own output and the adapter's, plain and scaled, twice as wide where gate and up are fused.
+    """
+    fused = pl.col("fused_gate_up")
+    width = pl.col("inner") * pl.when(fused).then(2.0).otherwise(1.0)
+    before = pl.when(fused).then(0.0).otherwise(2 * pl.col("activation") * pl.col("inner"))
+    live = before + width * (pl.col("activation") + 2 * adapters.cast_bytes())
+    down = pl.when(pl.col("mlp_out_adapters") > 0).then(1.0).otherwise(0.0)
+    later = down * (
+        adapters.cast_bytes() * pl.col("inner") + pl.col("adapter_bytes") * pl.col("lora_rank")
     )
+    saved = pl.col("saved_mlp_dense") + later
+    return live - saved + 4 * pl.col("stream") * pl.col("hidden")
 
 
 def _layer_columns() -> list[pl.Expr]:
@@ -189,6 +210,10 @@ def _layer_columns() -> list[pl.Expr]:
         whole.alias("saved_without_checkpointing"),
         (boundary * tokens).alias("boundary"),
         (backward * tokens).alias("backward"),
+        (
+            _matrix()
+            * pl.when(in_attention > pl.col("mlp_backward")).then(_matrices()).otherwise(1.0)
+        ).alias("finished"),
         pl.when(pl.col("gradient_checkpointing") == "full")
         .then(boundary * tokens)
         .when(pl.col("gradient_checkpointing") == "selective")
@@ -196,6 +221,17 @@ def _layer_columns() -> list[pl.Expr]:
         .otherwise(whole)
         .alias("kept"),
     ]
+
+
+def _matrix() -> pl.Expr:
+    """Elements of the MLP's last matrix on the rank, of all experts together."""
+    experts = pl.col("num_experts") * pl.col("expert_inner")
+    return pl.col("hidden") * (pl.col("inner") + pl.col("shared_inner") + experts)
+
+
+def _matrices() -> pl.Expr:
+    """Matrices of the MLP, all differentiated when attention's turn comes."""
+    return pl.when(pl.col("mlp") == "plain").then(2.0).otherwise(3.0)
 
 
 def selective_saved() -> pl.Expr:
@@ -238,9 +274,7 @@ def _case_sums() -> list[pl.Expr]:
         .alias("final_norm_backward_bytes"),
         (pl.col("boundary")).max().alias("stream_bytes"),
         pl.col("rank_tokens").first(),
-        pl.max_horizontal(pl.col("intermediate_size").max(), pl.col("moe_intermediate_size").max())
-        .cast(pl.Float64)
-        .alias("largest_inner"),
+        pl.col("finished").max().alias("finished_elements"),
         pl.col("num_attention_heads").max().alias("largest_heads"),
         (~pl.col("rotary") | ~pl.col("mixer").is_in(["full", "sliding", "chunked"]))
         .any()

@@ -231,9 +231,6 @@ def _sharded_columns() -> list[pl.Expr]:
         pl.max_horizontal(logits.forward_bytes(), logits.backward_bytes()).alias(
             "loss_logits_bytes"
         ),
-        (pl.col("hidden_size") * pl.col("largest_inner") / pl.col("tensor_parallel_size")).alias(
-            "first_matrix_elements"
-        ),
     ]
 
 

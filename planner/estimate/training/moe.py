@@ -48,13 +48,16 @@ def saved_moe() -> pl.Expr:
 def moe_backward() -> pl.Expr:
     """Live bytes beyond the saved ones: gradients of the product and of both of its factors.
 
-    The weighted outputs are freed by then. transformers before 5 ran one expert after the other,
+    The weighted outputs are freed by then; summing them in fp32 may need more where experts are
+    narrow. transformers before 5 ran one expert after the other,
     so only one expert's share of the tokens is in work.
     """
     compute, inner = pl.col("compute"), pl.col("expert_inner")
     kept = pl.max_horizontal("train", "experts_shared")
     factors = inner * (3.0 - kept)
-    at_once = pl.col("top_k") * pl.col("routed_share") * compute * (factors - pl.col("hidden"))
+    weighted = 3 * FP32 * pl.col("hidden")
+    gated = compute * (factors - pl.col("hidden"))
+    at_once = pl.col("top_k") * pl.col("routed_share") * pl.max_horizontal(gated, weighted)
     looped = pl.col("top_k") * compute * factors / pl.col("num_experts").clip(1)
     busy = pl.when("experts_looped").then(looped).otherwise(at_once)
     return pl.when(pl.col("mlp") == "moe").then(busy).otherwise(0.0)

@@ -188,7 +188,7 @@ def first_layer_gradients() -> pl.Expr:
     """All gradients but the embedding's and the rest of the first layer's."""
     missing = pl.when("tied_embeddings").then(0.0).otherwise(pl.col("embedding_on_rank"))
     layer = pl.col("first_layer_parameters") / pl.col("tensor_parallel_size")
-    layer = (layer - pl.col("first_matrix_elements")).clip(lower_bound=0.0)
+    layer = (layer - pl.col("finished_elements")).clip(lower_bound=0.0)
     element = pl.col("gradient_element_bytes") / pl.col("gradient_shards")
     keeps = pl.col("is_full") & ~pl.col("optimizer_in_backward")
     less = pl.when(keeps).then((missing + layer) * element).otherwise(0.0)
