@@ -75,6 +75,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "allocator_reserve_share",
     "awq_loads_untied_head",
     "fp8_unties_head",
+    "follows_text_tie",
     "expands_latent",
     "latent_base_bytes",
     "cache_share",

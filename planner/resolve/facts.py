@@ -210,6 +210,9 @@ class ModelFacts:
     layers: tuple[Layer, ...]
     source: str
     logit_softcap: bool = False
+    tied_silently: bool = False
+    """Tied by the default of the outer class alone, against the text part: engines that follow the
+    text part hold a head of its own."""
     quantization: tuple[QuantizedModules, ...] = ()
     quantization_method: str = ""
     stored_bytes: int | None = None

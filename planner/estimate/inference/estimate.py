@@ -210,6 +210,7 @@ def _weights(bound: Bound) -> pl.Expr:
         + working.rope_cache_bytes()
         + working.absorbed_mla_bytes()
         + working.untied_fp8_head_bytes()
+        + working.silently_tied_head_bytes()
     )
     offloaded = pl.col("cpu_offload_gib").fill_null(0.0) * BYTES_PER_GIB
     return pl.max_horizontal(resident - offloaded, 0.0)

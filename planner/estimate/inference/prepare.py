@@ -219,6 +219,7 @@ def _model_facts(tables: Tables) -> pl.LazyFrame:
         "max_position_embeddings",
         "embedding_parameters",
         "tied_embeddings",
+        "tied_silently",
         "multimodal_parameters",
         (pl.col("multimodal_parameters") > 0).alias("has_towers"),
     )

@@ -161,6 +161,12 @@ def untied_fp8_head_bytes() -> pl.Expr:
     return pl.when(untied).then(copy).otherwise(0.0)
 
 
+def silently_tied_head_bytes() -> pl.Expr:
+    """The head of a model that only its outer class ties, in engines that follow the text part."""
+    head = 2.0 * pl.col("embedding_parameters") / pl.col("tensor_parallel_size")
+    return pl.when(pl.col("tied_silently")).then(head * pl.col("follows_text_tie")).otherwise(0.0)
+
+
 def resident_bytes(bound: Bound = "expected") -> pl.Expr:
     """Buffers alive whatever the step does: libraries, towers, dequantised copies."""
     return constant("activation_base_bytes", bound) + tower_bytes(bound) + quantised_scratch_bytes()

@@ -21,6 +21,7 @@ from planner.resolve.arch import (
     families_new,
     families_remote,
     families_shared,
+    families_sparse,
     families_tail,
 )
 from planner.resolve.arch.config import (
@@ -71,6 +72,7 @@ def families() -> dict[str, Family]:
         families_new,
         families_remote,
         families_shared,
+        families_sparse,
         families_tail,
     )
     return {name: family for m in modules for family in m.FAMILIES for name in family.types}
@@ -167,21 +169,28 @@ def _read(
         text, beside = config, []
         family = families()[kind]
         root, head = family.root, family.head
-        tied = bool(config.get("tie_word_embeddings", False))
+        tied, silently = bool(config.get("tie_word_embeddings", False)), False
     else:
         if composite.inside:
             config.assume(f"only the {composite.inside} part is counted: the text it generates")
             config = config.sub(composite.inside)
         text = text_config(config, composite)
+        alone = composite.text_class and first_architecture(data).endswith("ForCausalLM")
         family = text_family(text)
         root, head = composite.text_root, composite.head
+        if alone:
+            root, head = family.root, family.head
+            config.assume("the class named is that of the text model alone: no towers are counted")
         flags = {
             "top": bool(config.get("tie_word_embeddings", False)),
             "text": bool(text.get("tie_word_embeddings", False)),
         }
-        tied = any(flags.values()) if composite.tie == "either" else flags[composite.tie]
+        rule = "text" if alone else composite.tie
+        tied = any(flags.values()) if rule == "either" else flags[rule]
+        silently = tied and not flags["text"] and not config.given("tie_word_embeddings")
         sheet = Sheet(composite.prefix, role="multimodal", norms="layer", whole=True)
-        composite.parts(config, text, sheet)
+        if not alone:
+            composite.parts(config, text, sheet)
         beside = tensors_of([((), sheet.entries)])
     if text.get("add_cross_attention"):
         raise text.problem("add_cross_attention: a decoder with cross-attention is not covered")
@@ -198,6 +207,7 @@ def _read(
         hidden_size=int(text.hidden_size),
         vocab_size=int(text.vocab_size),
         tied_embeddings=tied,
+        tied_silently=silently,
         dtype=dtype_of(data, text),
         max_position_embeddings=text.first(
             "max_position_embeddings", "max_seq_len", "seq_length", "n_positions"
