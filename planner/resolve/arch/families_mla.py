@@ -187,7 +187,7 @@ def _v4_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
     )
 
 
-def _v4_connections(config: Config, _: Plan, sheet: Sheet) -> None:
+def hyper_connections(config: Config, _: Plan, sheet: Sheet) -> None:
     """Manifold-constrained hyper-connections round attention and experts."""
     n = int(config.hc_mult)
     mixes = n * n + 2 * n
@@ -259,7 +259,7 @@ FAMILIES = (
         attention=_v4_attention,
         mlp=moe(shared=shared_total, shared_bias="mlp_bias"),
         plan=_v4_plan,
-        around=_v4_connections,
+        around=hyper_connections,
         extra=_v4_head,
     ),
 )

@@ -31,6 +31,7 @@ class Composite:
         parts: writes towers and projectors, given the whole config, the text config and a sheet
             for the parts beside the text model.
         inside: key of the nested config that holds all this, where there is one.
+        text_class: whether there is a class of the text model alone that a config may name.
         flat: whether a file without the text config gives the text's fields at the top.
         text: key of the text config.
         text_root: what the text model is called.
@@ -49,6 +50,7 @@ class Composite:
     tie: Tie = "top"
     flat: bool = False
     inside: str = ""
+    text_class: bool = False
 
 
 def vision(
@@ -241,20 +243,20 @@ COMPOSITES = (
         types=(
             "qwen3_vl",
             "qwen3_vl_moe",
-            "qwen3_5",
-            "qwen3_5_moe",
             "glm46v",
             "glmga",
             "exaone4_5",
+            "glm5_next",
         ),
         parts=VISUAL,
     ),
     Composite(types=("qwen2_vl", "qwen2_5_vl"), parts=VISUAL, flat=True, tie="either"),
     Composite(types=("glm4v", "glm4v_moe", "glm_ocr"), parts=VISUAL, tie="either"),
+    Composite(types=("qwen3_5", "qwen3_5_moe"), parts=VISUAL, text_class=True),
     Composite(types=("kimi_k25",), parts=_kimi),
     Composite(types=("step3p7",), parts=_step),
     Composite(types=("granite_speech", "granite_speech_plus"), parts=_granite_speech),
-    Composite(types=("mistral3",), parts=vision(projector=_mistral3)),
+    Composite(types=("mistral3", "mistral_large4"), parts=vision(projector=_mistral3)),
     Composite(types=("internvl",), parts=vision(projector=_internvl)),
     Composite(types=("llava",), parts=vision(projector=two_linears()), tie="either"),
     Composite(
@@ -267,7 +269,7 @@ COMPOSITES = (
     Composite(types=("deepseek_vl",), parts=vision("vision_model", projector=_deepseek_vl)),
     Composite(types=("deepseek_vl_hybrid",), parts=_deepseek_vl_hybrid),
     Composite(types=("gemma4",), parts=_gemma4),
-    Composite(types=("mllama",), parts=_mllama),
+    Composite(types=("mllama",), parts=_mllama, text_class=True),
     Composite(
         types=("llama4",),
         parts=_llama4,
@@ -275,6 +277,7 @@ COMPOSITES = (
         head="language_model.lm_head",
         prefix="",
         tie="text",
+        text_class=True,
     ),
     Composite(types=("cohere2_vision",), parts=vision(projector=_cohere2_vision)),
     Composite(types=("aya_vision",), parts=vision(projector=_aya_vision)),

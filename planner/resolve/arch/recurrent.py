@@ -203,10 +203,11 @@ def split_delta(*, scope: str = "linear_attn") -> Block:
     return block
 
 
-def kimi_delta(*, scope: str = "self_attn", narrow: bool = True) -> Block:
+def kimi_delta(*, scope: str = "self_attn", narrow: bool = True, flat: bool = False) -> Block:
     """Kimi delta attention (arXiv 2510.26692): a delta rule with a gate per channel.
 
-    `narrow` where the gates go through a bottleneck of one head's width.
+    `narrow` where the gates go through a bottleneck of one head's width; `flat` where the decay
+    is a plain vector.
     """
 
     def block(config: Config, plan: Plan, sheet: Sheet) -> None:
@@ -226,7 +227,7 @@ def kimi_delta(*, scope: str = "self_attn", narrow: bool = True) -> Block:
         mixed.conv("conv1d", 3 * q * d, 1, k, bias=False, split="column")
         f = mixed.at("forget_gate")
         f.param("dt_bias", q * d, split="column")
-        f.param("A_log", *((1, 1, q, 1) if narrow else (q,)), split="column")
+        f.param("A_log", *((1, 1, q, 1) if narrow and not flat else (q,)), split="column")
         s.linear("b_proj", h, q)
         if narrow:
             f.linear("f_a_proj", h, d, split="replicated", role="attention")

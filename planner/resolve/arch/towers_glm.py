@@ -41,6 +41,7 @@ def glm4v(config: Config, s: Sheet) -> None:
 def glm_ocr(config: Config, s: Sheet) -> None:
     """GLM-OCR's tower: the same with query and key norms and no learned positions."""
     context = config.out_hidden_size * config.in_channels
+    context = int(config.get("projection_intermediate_size") or context)
     _glm_tower(config, s, inner=config.intermediate_size, context=context, ocr=True)
     b = s.at("blocks.{j}.attn", copies=config.depth)
     d = config.hidden_size // config.num_heads

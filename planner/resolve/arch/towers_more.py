@@ -258,6 +258,7 @@ MORE_TOWERS = {
     "glm4v_vision": glm4v,
     "glm4v_moe_vision": glm4v,
     "glm_ocr_vision": glm_ocr,
+    "glm5_next_vision": glm_ocr,
     "kimi_k25_vision": kimi_vision,
     "step3p5_vision": step_vision,
     "granite_speech_encoder": granite_speech,
