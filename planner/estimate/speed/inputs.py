@@ -107,37 +107,48 @@ def _load() -> list[pl.Expr]:
 
 
 def _with_facts(work: pl.LazyFrame, tables: Tables, speed: pl.LazyFrame) -> pl.LazyFrame:
+    """Two joins only: cells are wide, and every join copies them."""
     pairs = work.select("model", "weight_format").unique()
-    sums = _prefixed(model_sums(tables, pairs), ("model", "weight_format"))
-    dtypes = tables.models.select(
-        "model", s_model_bytes=pl.when(pl.col("dtype") == "fp32").then(4.0).otherwise(2.0)
-    )
-    gpus = tables.gpus.select("gpu", *(pl.col(name).alias(f"s_{name}") for name in _GPU_FACTS))
-    known = speed.select(s_architecture="architecture", s_family_key="architecture").unique()
-    engines = speed.select(s_engine_name="engine", s_engine_key="engine").unique()
-    constants = _prefixed(
-        speed.rename({"architecture": "s_family_key", "engine": "s_engine_key"}),
-        ("s_family_key", "s_engine_key"),
-    )
+    engines = speed.select(pl.col("engine").unique()).collect()["engine"].to_list()
+    engine = pl.col("s_engine_name")
     return (
-        work.join(sums, on=["model", "weight_format"], how="left", maintain_order="left")
-        .join(dtypes, on="model", how="left", maintain_order="left")
+        work.with_columns(
+            s_engine=pl.when(engine.is_in(engines)).then(engine).otherwise(pl.lit(OTHER))
+        )
         .join(
-            gpus.join(known, on="s_architecture", how="left").with_columns(
-                pl.col("s_family_key").fill_null(OTHER)
-            ),
-            on="gpu",
+            _model_facts(tables, pairs),
+            on=["model", "weight_format"],
             how="left",
             maintain_order="left",
         )
-        .join(engines, on="s_engine_name", how="left", maintain_order="left")
-        .with_columns(pl.col("s_engine_key").fill_null(OTHER))
-        .join(constants, on=["s_family_key", "s_engine_key"], how="left", maintain_order="left")
+        .join(_hardware(tables, speed), on=["gpu", "s_engine"], how="left", maintain_order="left")
         .with_columns(
             s_cache_bytes=element_bytes(pl.col("kv_cache_dtype"), pl.col("s_model_bytes")),
             s_acceptance=pl.col("speculative_acceptance").fill_null(DEFAULT_ACCEPTANCE),
         )
     )
+
+
+def _model_facts(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """Model sums by (model, weight_format), and the width of the model's own dtype."""
+    width = pl.when(pl.col("dtype") == "fp32").then(4.0).otherwise(2.0)
+    sums = model_sums(tables, pairs).join(
+        tables.models.select("model", model_bytes=width), on="model", how="left"
+    )
+    return _prefixed(sums, ("model", "weight_format"))
+
+
+def _hardware(tables: Tables, speed: pl.LazyFrame) -> pl.LazyFrame:
+    """Facts and constants of every GPU with every engine; unmeasured ones take `other`."""
+    known = speed.select("architecture", family_key="architecture").unique()
+    gpus = (
+        tables.gpus.select("gpu", *_GPU_FACTS)
+        .join(known, on="architecture", how="left")
+        .with_columns(pl.col("family_key").fill_null(OTHER))
+    )
+    constants = speed.rename({"architecture": "family_key"})
+    joined = gpus.join(constants, on="family_key").rename({"engine": "s_engine"})
+    return _prefixed(joined, ("gpu", "s_engine"))
 
 
 def _prefixed(frame: pl.LazyFrame, keys: tuple[str, ...]) -> pl.LazyFrame:
