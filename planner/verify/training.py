@@ -19,6 +19,9 @@ METRICS: Final[Mapping[str, str]] = {
 }
 """Metric of a measured row -> the total of the estimator that it is compared with."""
 
+WITHOUT_CACHE: Final = ("vramcalc",)
+"""Sources whose process figure is the allocated bytes plus the context, without cached blocks."""
+
 PRESETS: Final[Mapping[str, str]] = {
     "canifinetune": "hf-trainer",
     "fitcheck": "torch-loop",
@@ -99,8 +102,10 @@ def estimates(cells: pl.DataFrame, tables: Tables) -> pl.DataFrame:
 
 def _picked(pattern: str) -> pl.Expr:
     refused = pl.col("unsupported_reason").is_not_null() | pl.col("impossible_reason").is_not_null()
+    bare = pl.col("source_framework").is_in(WITHOUT_CACHE) & (pl.col("metric") == "process")
+    sums = pl.col(pattern.format("allocated")) + pl.col(pattern.format("cuda_context"))
     picked = [
         pl.when(~refused & (pl.col("metric") == metric)).then(pl.col(pattern.format(total)))
         for metric, total in METRICS.items()
     ]
-    return pl.coalesce(picked) / BYTES_PER_GIB
+    return pl.coalesce(pl.when(~refused & bare).then(sums), *picked) / BYTES_PER_GIB

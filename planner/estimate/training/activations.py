@@ -90,6 +90,11 @@ def _case_columns() -> list[pl.Expr]:
         pl.col("stream_element_bytes").alias("stream"),
         pl.col("adapter_element_bytes").alias("adapter_bytes"),
         (tokens / pl.col("context_parallel_size")).alias("rank_tokens"),
+        # Sequence parallelism cuts by tokens what tensor parallelism leaves whole.
+        pl.when("sequence_parallel")
+        .then(1.0 / pl.col("tensor_parallel_size"))
+        .otherwise(1.0)
+        .alias("residual_share"),
     ]
 
 
@@ -135,10 +140,14 @@ def _block_columns() -> list[pl.Expr]:
         * pl.col("hidden")
     )
     return [
-        (norms.saved_norms() + norms.norm_inputs_saved() + _own_inputs()).alias("saved_norms"),
+        (
+            pl.col("residual_share") * norms.saved_norms()
+            + norms.norm_inputs_saved()
+            + _own_inputs()
+        ).alias("saved_norms"),
         (attention.saved_attention() + norms.saved_qk_norms() + recurrent).alias("saved_attention"),
         (pl.col("saved_mlp_dense") + moe.saved_moe()).alias("saved_mlp"),
-        mlp.saved_dropout().alias("saved_dropout"),
+        (pl.col("residual_share") * mlp.saved_dropout()).alias("saved_dropout"),
         adapters.saved_adapter("attention").alias("saved_attention_adapters"),
         adapters.saved_adapter("mlp").alias("saved_mlp_adapters"),
         _expert_adapter_tokens().alias("saved_expert_adapters"),
@@ -199,7 +208,7 @@ def _layer_columns() -> list[pl.Expr]:
         + pl.col("saved_dropout")
         + mlp_part
     )
-    boundary = pl.col("stream") * pl.col("hidden")
+    boundary = pl.col("residual_share") * pl.col("stream") * pl.col("hidden")
     # When attention is differentiated the MLP's tensors and the second norm are gone.
     in_attention = (
         pl.col("attention_backward") - mlp_part - pl.col("saved_norms") / pl.col("norms").clip(1)
@@ -254,6 +263,7 @@ def selective_saved() -> pl.Expr:
 
 def _case_sums() -> list[pl.Expr]:
     count = pl.col("layer_count")
+    residual = pl.col("rank_tokens") * pl.col("residual_share")
     checkpointed = pl.col("gradient_checkpointing") != "none"
     whole = pl.col("saved_without_checkpointing")
     recomputed = pl.when(checkpointed).then(whole).otherwise(0.0)
@@ -268,10 +278,8 @@ def _case_sums() -> list[pl.Expr]:
         recomputed.max().alias("layer_recomputed_bytes"),
         (recomputed + pl.col("backward")).max().alias("layer_backward_bytes"),
         frozen_first.max().alias("first_layer_missing_bytes"),
-        (norms.final_norm_saved() * pl.col("rank_tokens")).max().alias("final_norm_bytes"),
-        (norms.final_norm_backward() * pl.col("rank_tokens"))
-        .max()
-        .alias("final_norm_backward_bytes"),
+        (norms.final_norm_saved() * residual).max().alias("final_norm_bytes"),
+        (norms.final_norm_backward() * residual).max().alias("final_norm_backward_bytes"),
         (pl.col("boundary")).max().alias("stream_bytes"),
         pl.col("rank_tokens").first(),
         pl.col("finished").max().alias("finished_elements"),

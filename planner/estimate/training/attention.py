@@ -63,11 +63,14 @@ def fused_extra() -> pl.Expr:
 
     Rotary embeddings copy queries and keys, so the fused projection's output lives beside them,
     and the attention output is copied for a trained projection; without rotation (gpt2) all are
-    views and cost nothing more.
+    views and cost nothing more. Eager attention copies the values, unless one sequence with as
+    many key-value heads as heads needs no copy.
     """
     rotated = pl.col("query_width") + pl.col("key_width")
+    one = (pl.col("micro_batch_size") == 1) & (pl.col("kv_heads") >= pl.col("heads"))
     copied = pl.when(is_eager()).then(0.0).otherwise(pl.col("train") * pl.col("output_width"))
-    return pl.when("rotary").then(rotated + copied).otherwise(0.0)
+    views = pl.col("rotary") & (~is_eager() | one)
+    return pl.when(views).then(rotated + copied).otherwise(0.0)
 
 
 def attention_backward() -> pl.Expr:

@@ -226,7 +226,7 @@ def _sharded_columns() -> list[pl.Expr]:
         sharding.gathered_layer().alias("gathered_layer_bytes"),
         sharding.gathered_root().alias("gathered_root_bytes"),
         optimizer.step_bytes().alias("step_bytes"),
-        (pl.col("layers_saved_bytes") * phases.stage_share()).alias("kept_bytes"),
+        (pl.col("layers_saved_bytes") * phases.kept_share()).alias("kept_bytes"),
         optimizer.state_element_bytes().alias("state_element_bytes"),
         pl.max_horizontal(logits.forward_bytes(), logits.backward_bytes()).alias(
             "loss_logits_bytes"

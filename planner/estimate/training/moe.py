@@ -67,8 +67,11 @@ def adapted_expert_weights() -> pl.Expr:
     """Bytes of one layer's expert weights that LoRA on fused experts materialises and keeps.
 
     peft builds the adapted weight of a fused expert tensor before it multiplies, so a layer keeps
-    a full copy of its experts' weights whatever the number of tokens.
+    a full copy of its experts' weights whatever the number of tokens, and 16-bit copies of both
+    adapter factors (rank r for the down projection, 2 r for the fused gate and up).
     """
     weights = 3 * pl.col("num_experts") * pl.col("hidden") * pl.col("expert_inner")
+    sides = 3 * pl.col("hidden") + 5 * pl.col("expert_inner")
+    factors = pl.col("num_experts") * pl.col("lora_rank") * sides
     adapted = (pl.col("mlp") == "moe") & (pl.col("expert_adapters") > 0)
-    return pl.when(adapted).then(pl.col("compute") * weights).otherwise(0.0)
+    return pl.when(adapted).then(pl.col("compute") * (weights + factors)).otherwise(0.0)

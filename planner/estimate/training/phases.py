@@ -107,9 +107,19 @@ def stage_share() -> pl.Expr:
     return (layers / stages).ceil() / layers
 
 
+def kept_share() -> pl.Expr:
+    """Share of the layers' activations that stays on the GPU of the fullest stage.
+
+    Activations that are offloaded leave two layers' worth behind: one in use, one in transfer.
+    """
+    away = pl.col("offload") == "activations-cpu"
+    left = pl.min_horizontal(2.0 / pl.col("num_hidden_layers"), pl.lit(1.0))
+    return stage_share() * pl.when(away).then(left).otherwise(1.0)
+
+
 def saved() -> pl.Expr:
     """Activations kept by the layers of the last stage for one micro-batch."""
-    kept = pl.col("layers_saved_bytes") * stage_share() - pl.col("first_layer_missing_bytes")
+    kept = pl.col("layers_saved_bytes") * kept_share() - pl.col("first_layer_missing_bytes")
     return kept + pl.col("rotary_bytes") + pl.col("position_bytes")
 
 
@@ -142,7 +152,7 @@ def kept_casts(*, with_head: bool) -> pl.Expr:
 
 def last_layer() -> pl.Expr:
     """The final norm's backward pass, or that of the last layer: whichever needs more."""
-    first_stage = pl.col("layers_saved_bytes") * stage_share() * in_flight()
+    first_stage = pl.col("layers_saved_bytes") * kept_share() * in_flight()
     base = first_stage - pl.col("first_layer_missing_bytes") + pl.col("rotary_bytes")
     return (
         base
@@ -153,7 +163,7 @@ def last_layer() -> pl.Expr:
 
 def first_layer() -> pl.Expr:
     """Backward pass of the first layer: only its own activations are left (of each micro-batch)."""
-    first_stage = pl.col("layers_saved_bytes") * stage_share()
+    first_stage = pl.col("layers_saved_bytes") * kept_share()
     others = first_stage * (in_flight() - 1)
     whole = (
         pl.when(pl.col("gradient_checkpointing") == "none")
