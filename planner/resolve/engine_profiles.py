@@ -133,7 +133,7 @@ class Profile:
     @property
     def versions(self) -> str:
         """The range as text."""
-        return f"{_dotted(self.first)} to below {_dotted(self.below)}"
+        return f"from {_dotted(self.first[:2])} to below {_dotted(self.below[:-1])}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ __all__ = [
 
 _NEAREST_WIDENING: Final = 2.0
 _VERSION_STEP: Final = 100_000
+_TEXT: Final = ("engine", "engine_version", "engine_note", "engine_profile")
 
 
 def profile_of(engine: Engine, version: str | None) -> Profile:
@@ -128,8 +129,9 @@ def engines_frame(
 ) -> pl.DataFrame:
     """One row per (engine, engine_version) in use: constants, their range, and the note.
 
-    Columns: `engine`, `engine_version` (null where not given), `engine_note`, and for each of
-    CONSTANTS three: `<name>`, `<name>_low`, `<name>_high`.
+    Columns: `engine`, `engine_version` (null where not given), `engine_note`, `engine_profile`
+    (title and version range), and for each of CONSTANTS three: `<name>`, `<name>_low`,
+    `<name>_high`.
     """
     rows = []
     for name, version in dict.fromkeys(used):
@@ -138,6 +140,7 @@ def engines_frame(
             "engine": name,
             "engine_version": version,
             "engine_note": profile.note or None,
+            "engine_profile": f"{find_engine(name, engines).title} {profile.versions}",
         }
         for key, constant in profile.constants.items():
             row |= {key: constant.value, f"{key}_low": constant.low, f"{key}_high": constant.high}
@@ -146,6 +149,6 @@ def engines_frame(
 
 
 def _frame_schema() -> dict[str, Any]:
-    text = dict.fromkeys(("engine", "engine_version", "engine_note"), pl.String)
+    text = dict.fromkeys(_TEXT, pl.String)
     numbers = {f"{n}{end}": pl.Float64 for n in CONSTANTS for end in ("", "_low", "_high")}
     return {**text, **numbers}

@@ -10,9 +10,16 @@ TERMS: Final[tuple[Term, ...]] = (
     Term(
         "weights",
         "weights",
-        "{rank_weights_bytes} of the rank's tensors in {weight_format}, with the engine's rotary"
-        " table and copies, less {cpu_offload_gib} GiB kept on the CPU",
-        ("rank_weights_bytes", "weight_format", "cpu_offload_gib"),
+        "{rank_weights_bytes} of the rank's tensors in {weight_format} + {allocation_slack_bytes}"
+        " of allocator rounding + rotary tables and copies of {engine_profile}"
+        " - CPU offload of {cpu_offload_gib} GiB",
+        (
+            "rank_weights_bytes",
+            "weight_format",
+            "allocation_slack_bytes",
+            "engine_profile",
+            "cpu_offload_gib",
+        ),
         "tensors of the model by storage format; engine profile",
     ),
     Term(
@@ -38,8 +45,8 @@ TERMS: Final[tuple[Term, ...]] = (
         "activations",
         "{step_tokens} tokens x ({hidden_elements_per_token} x {hidden_size} +"
         " {mlp_elements_per_token} x {widest_mlp} / {tensor_parallel_size}) x"
-        " {activation_element_bytes} + {activation_base_bytes}, where the forward step is the peak;"
-        " experts' and towers' buffers on top",
+        " {activation_element_bytes} + {activation_base_bytes}, where the forward step is the peak,"
+        " else its output alone; experts' and towers' buffers on top ({engine_profile})",
         (
             "step_tokens",
             "hidden_elements_per_token",
@@ -49,14 +56,16 @@ TERMS: Final[tuple[Term, ...]] = (
             "tensor_parallel_size",
             "activation_element_bytes",
             "activation_base_bytes",
+            "engine_profile",
         ),
         "engine profile: profiling peaks in engine logs",
     ),
     Term(
         "logits",
         "logits",
-        "{logit_rows} rows x {vocab_size} x {bytes_per_logit}, where sampling is the peak",
-        ("logit_rows", "vocab_size", "bytes_per_logit"),
+        "{logit_rows} rows x {vocab_size} x {bytes_per_logit}, where sampling is the peak"
+        " ({engine_profile})",
+        ("logit_rows", "vocab_size", "bytes_per_logit", "engine_profile"),
         "engine profile: profiling peaks in engine logs",
     ),
     Term(
@@ -74,12 +83,19 @@ TERMS: Final[tuple[Term, ...]] = (
         ("sequences", "state_bytes"),
         "convolution and state-space state of the recurrent layers",
     ),
-    Term("cuda_context", "overhead", "{context_bytes}", ("context_bytes",), "engine profile"),
+    Term(
+        "cuda_context",
+        "overhead",
+        "{context_bytes} ({engine_profile})",
+        ("context_bytes", "engine_profile"),
+        "engine profile: memory in use before loading",
+    ),
     Term(
         "cuda_graphs",
         "overhead",
         "{graph_base_bytes} + {num_hidden_layers} / {pipeline_parallel_size} x {graph_layer_bytes}"
-        " + expert layers {moe_layers} x {graph_moe_layer_bytes}",
+        " + expert layers {moe_layers} x {graph_moe_layer_bytes}, the share of captured batch sizes"
+        " up to 2 x {step_sequences} ({engine_profile})",
         (
             "graph_base_bytes",
             "num_hidden_layers",
@@ -87,17 +103,26 @@ TERMS: Final[tuple[Term, ...]] = (
             "graph_layer_bytes",
             "moe_layers",
             "graph_moe_layer_bytes",
+            "step_sequences",
+            "engine_profile",
         ),
         "engine profile: graph memory in engine logs",
     ),
     Term(
         "communication",
         "overhead",
-        "buffers of {tensor_parallel_size} tensor-parallel ranks over {interconnect}",
-        ("tensor_parallel_size", "interconnect"),
+        "buffers of {tensor_parallel_size} tensor-parallel ranks over {interconnect}"
+        " ({engine_profile})",
+        ("tensor_parallel_size", "interconnect", "engine_profile"),
         "engine profile: non-torch memory in engine logs",
     ),
-    Term("workspace", "overhead", "{non_torch_bytes}", ("non_torch_bytes",), "engine profile"),
+    Term(
+        "workspace",
+        "overhead",
+        "{non_torch_bytes} ({engine_profile})",
+        ("non_torch_bytes", "engine_profile"),
+        "engine profile: non-torch memory in engine logs",
+    ),
     Term(
         "staging",
         "overhead",
@@ -108,8 +133,8 @@ TERMS: Final[tuple[Term, ...]] = (
     Term(
         "allocator_reserve",
         "overhead",
-        "{allocator_reserve_share} of what is allocated",
-        ("allocator_reserve_share",),
+        "{allocator_reserve_share} of what is allocated ({engine_profile})",
+        ("allocator_reserve_share", "engine_profile"),
         "reserved over allocated memory in measured runs",
     ),
 )
