@@ -174,6 +174,15 @@ class Config(Mapping[str, Any]):
                 return value
         return default
 
+    def changed(self) -> tuple[str, ...]:
+        """Fields of the class that the file gives another value than the class does."""
+        defaults = {self._aliases.get(name, name): v for name, v in self._fields.items()}
+        return tuple(
+            name
+            for name in self._given
+            if name in defaults and self._values[name] != defaults[name]
+        )
+
     def given(self, name: str) -> bool:
         """Whether the file itself says it."""
         return self._aliases.get(name, name) in self._given

@@ -78,7 +78,14 @@ def _cohere_tensors(config: Config, _: Plan, s: Sheet) -> None:
 
 FAMILIES = (
     Family(
-        types=("llama", "granite", "iquestcoder", "granite_docling_text", "granite4_vision_text"),
+        types=(
+            "llama",
+            "granite",
+            "iquestcoder",
+            "granite_docling_text",
+            "granite4_vision_text",
+            "emu3_text_model",
+        ),
         attention=gqa(bias="attention_bias"),
         mlp=gated(bias="mlp_bias"),
     ),

@@ -133,6 +133,40 @@ def _blip2(config: Config, text: Config, s: Sheet) -> None:
     o.linear("language_projection", own.hidden_size, text.hidden_size, bias=True)
 
 
+def _instructblip(config: Config, text: Config, s: Sheet) -> None:
+    """BLIP-2 whose querying transformer reads the instruction too."""
+    blip2_vision(config.sub("vision_config"), s.at("vision_model"))
+    own, o = config.sub("qformer_config"), s.booked("other")
+    h, inner, n = own.hidden_size, own.intermediate_size, own.num_hidden_layers
+    o.param("query_tokens", 1, config.num_query_tokens, h)
+    x = o.at("qformer")
+    x.embedding("embeddings.word_embeddings", own.vocab_size, h)
+    x.embedding("embeddings.position_embeddings", own.max_position_embeddings, h)
+    x.norm("embeddings.layernorm", h, "layer")
+    b = x.at("encoder.layer.{j}", copies=n)
+    b.linear("intermediate.dense", h, inner, bias=True)
+    b.linear("output.dense", inner, h, bias=True)
+    b.norm("output.LayerNorm", h, "layer")
+    qformer(own, x, config.sub("vision_config").hidden_size, first_norm=False)
+    o.linear("language_projection", h, text.hidden_size, bias=True)
+
+
+# Parameters of Emu3's image tokenizer in its published form, counted from the class of
+# transformers 5.23.
+EMU3_TOKENIZER = 270_740_287
+
+
+def _emu3(config: Config, text: Config, s: Sheet) -> None:
+    own = config.sub("vq_config")
+    changed = own.changed()
+    if changed:
+        raise own.problem(
+            f"an image tokenizer with another {', '.join(changed)} is not covered; use --derive"
+        )
+    s.booked("other").param("vqmodel.parameters", EMU3_TOKENIZER)
+    config.assume(f"the image tokenizer is counted as a whole: {EMU3_TOKENIZER:,} parameters")
+
+
 def _granite4_vision(config: Config, text: Config, s: Sheet) -> None:
     """Windows of features of several layers, each through a querying transformer."""
     own, v = config.sub("qformer_config"), config.sub("vision_config")
@@ -187,6 +221,15 @@ VQ_COMPOSITES = (
         prefix="",
         tie="text",
     ),
+    Composite(
+        types=("instructblip", "instructblipvideo"),
+        parts=_instructblip,
+        text_root="language_model.model",
+        head="language_model.lm_head",
+        prefix="",
+        tie="text",
+    ),
+    Composite(types=("emu3",), parts=_emu3, text_root="model.text_model", text_class=True),
     Composite(types=("granite4_vision",), parts=_granite4_vision),
     Composite(types=("unlimited_ocr",), parts=_unlimited_ocr),
 )

@@ -229,11 +229,12 @@ def granite_speech(config: Config, s: Sheet) -> None:
     s.linear("out_mid", config.output_dim, h, bias=True)
 
 
-def qformer(config: Config, s: Sheet, seen: int | None = None) -> None:
+def qformer(config: Config, s: Sheet, seen: int | None = None, *, first_norm: bool = True) -> None:
     """The querying transformer of BLIP-2; `seen` is the width of what it looks at."""
     seen = config.encoder_hidden_size if seen is None else seen
     h, inner, n = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    s.norm("layernorm", h, "layer")
+    if first_norm:
+        s.norm("layernorm", h, "layer")
     crossing = len(range(0, n, config.cross_attention_frequency))
     for name, width, copies in (
         ("attention", h, n),
