@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from planner.estimate.training import adapters, attention, mlp, moe, norms
+from planner.estimate.training import adapters, attention, checkpointing, mlp, moe, norms
 from planner.estimate.training.layers import layer_kinds, rank_widths
 from planner.resolve.tables import Tables
 
@@ -223,12 +223,7 @@ def _layer_columns() -> list[pl.Expr]:
             _matrix()
             * pl.when(in_attention > pl.col("mlp_backward")).then(_matrices()).otherwise(1.0)
         ).alias("finished"),
-        pl.when(pl.col("gradient_checkpointing") == "full")
-        .then(boundary * tokens)
-        .when(pl.col("gradient_checkpointing") == "selective")
-        .then(selective_saved() * tokens + pl.col("adapted_expert_bytes"))
-        .otherwise(whole)
-        .alias("kept"),
+        checkpointing.kept_bytes(whole, boundary).alias("kept"),
     ]
 
 
@@ -241,24 +236,6 @@ def _matrix() -> pl.Expr:
 def _matrices() -> pl.Expr:
     """Matrices of the MLP, all differentiated when attention's turn comes."""
     return pl.when(pl.col("mlp") == "plain").then(2.0).otherwise(3.0)
-
-
-def selective_saved() -> pl.Expr:
-    """Selective checkpointing keeps matmul and attention outputs and recomputes what is cheap.
-
-    Norm inputs and activation functions are recomputed; the outputs of every other linear are
-    kept. Source: torchtitan's per-operator policy (every second matmul is saved).
-    """
-    linear = pl.col("compute") * (
-        pl.col("query_width")
-        + pl.col("key_width")
-        + pl.col("value_width")
-        + 2 * pl.col("inner")
-        + pl.col("hidden")
-    )
-    kept = pl.col("stream") * pl.col("hidden") + 0.5 * linear
-    flash = pl.col("compute") * pl.col("output_width") + 4.0 * pl.col("heads")
-    return kept + flash
 
 
 def _case_sums() -> list[pl.Expr]:
