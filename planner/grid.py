@@ -12,6 +12,12 @@ from typing import Any, Final
 
 import polars as pl
 
+from planner.layouts import (
+    CONFIGURATION_SCHEMA,
+    DEFAULT_GPUS_PER_NODE,
+    serving_configurations,
+    training_configurations,
+)
 from planner.scenario.axes import AXES, DEFAULT_WEIGHT_FORMAT
 from planner.scenario.model import Scenario, Supply, Value, Workload
 
@@ -80,19 +86,6 @@ CASE_SCHEMA: Final[dict[str, Any]] = {
     **_SERVING_SETTINGS,
     **_TRAINING_SETTINGS,
     "bought_key": pl.String,
-}
-CONFIGURATION_SCHEMA: Final[dict[str, Any]] = {
-    "configuration_index": pl.Int64,
-    "gpu": pl.String,
-    "gpu_count": pl.Int64,
-    "nodes": pl.Int64,
-    "tensor_parallel_size": pl.Int64,
-    "pipeline_parallel_size": pl.Int64,
-    "data_parallel_size": pl.Int64,
-    "expert_parallel_size": pl.Int64,
-    "context_parallel_size": pl.Int64,
-    "sharding": pl.String,
-    "layout_reason": pl.String,
 }
 
 
@@ -249,116 +242,6 @@ def _bought_key(workload: Workload) -> pl.Expr:
     return pl.concat_str(parts, separator="/", ignore_nulls=True).alias("bought_key")
 
 
-def serving_configurations(supply: Supply, gpus: pl.DataFrame) -> pl.DataFrame:
-    """GPU x count x layout for inference (CONFIGURATION_SCHEMA).
-
-    A replica uses tensor x pipeline GPUs. A count that no allowed layout uses up stays, with the
-    reason in `layout_reason`.
-    """
-    rows = []
-    for count in supply.gpu_counts:
-        found = [
-            {"tensor_parallel_size": tensor, "pipeline_parallel_size": count // tensor,
-             "expert_parallel_size": expert}
-            for tensor in _divisors(count)
-            if _allowed(tensor, supply.tensor) and _allowed(count // tensor, supply.pipeline)
-            for expert in ((1, tensor) if supply.expert is None else supply.expert)
-            if expert == 1 or (tensor % expert == 0 and tensor > 1)
-        ]  # fmt: skip
-        layouts = [dict(items) for items in dict.fromkeys(tuple(row.items()) for row in found)]
-        rows += _layout_rows(count, layouts, supply)
-    return _configurations(rows, supply, gpus)
-
-
-def training_configurations(supply: Supply, gpus: pl.DataFrame) -> pl.DataFrame:
-    """GPU x count x layout for training (CONFIGURATION_SCHEMA).
-
-    What tensor, pipeline and context parallelism leave over becomes data parallelism, sharded as
-    asked for. `auto` is one for tensor and context: sharding does their work.
-    """
-    tensors, contexts = supply.tensor or (1,), supply.context or (1,)
-    rows = []
-    for count in supply.gpu_counts:
-        layouts = []
-        for tensor in tensors:
-            for pipeline in supply.pipeline or _divisors(count):
-                for context in contexts:
-                    data, rest = divmod(count, tensor * pipeline * context)
-                    if rest or not data:
-                        continue
-                    kinds = ("ddp", "fsdp") if supply.sharding is None else supply.sharding
-                    layouts += [
-                        {"tensor_parallel_size": tensor, "pipeline_parallel_size": pipeline,
-                         "context_parallel_size": context, "data_parallel_size": data,
-                         "sharding": sharding}
-                        for sharding in (kinds if data * context > 1 else ("none",))
-                    ]  # fmt: skip
-        rows += _layout_rows(count, layouts, supply)
-    return _configurations(rows, supply, gpus)
-
-
-def _layout_rows(
-    count: int, layouts: Sequence[Mapping[str, Any]], supply: Supply
-) -> list[dict[str, Any]]:
-    plain = {
-        "gpu_count": count,
-        "tensor_parallel_size": 1,
-        "pipeline_parallel_size": 1,
-        "data_parallel_size": 1,
-        "expert_parallel_size": 1,
-        "context_parallel_size": 1,
-        "sharding": "none",
-        "layout_reason": None,
-    }
-    if layouts:
-        return [{**plain, **layout} for layout in layouts]
-    tensor = "auto" if supply.tensor is None else "|".join(map(str, supply.tensor))
-    pipeline = "auto" if supply.pipeline is None else "|".join(map(str, supply.pipeline))
-    reason = f"no layout with tensor {tensor} and pipeline {pipeline} uses {count} GPUs"
-    return [{**plain, "layout_reason": reason}]
-
-
-def _configurations(
-    rows: Sequence[Mapping[str, Any]], supply: Supply, gpus: pl.DataFrame
-) -> pl.DataFrame:
-    layout_columns = {
-        name: dtype
-        for name, dtype in CONFIGURATION_SCHEMA.items()
-        if name not in ("configuration_index", "gpu", "nodes")
-    }
-    layouts = pl.DataFrame(list(rows), schema=layout_columns, orient="row")
-    order = pl.DataFrame({"gpu": list(supply.gpus)}, schema={"gpu": pl.String})
-    per_node = pl.col("max_gpus_per_node").fill_null(DEFAULT_GPUS_PER_NODE)
-    nodes = (pl.col("gpu_count") / per_node).ceil().cast(pl.Int64)
-    crosses = pl.format(
-        "{} GPUs need {} nodes and multi_node is off", pl.col("gpu_count"), pl.col("nodes")
-    )
-    return (
-        order.join(gpus.select("gpu", "max_gpus_per_node"), on="gpu", how="left")
-        .join(layouts, how="cross")
-        .with_columns(nodes=nodes)
-        .with_columns(
-            layout_reason=pl.when((pl.col("nodes") > 1) & (not supply.multi_node))
-            .then(crosses)
-            .otherwise(pl.col("layout_reason")),
-            configuration_index=pl.int_range(pl.len(), dtype=pl.Int64),
-        )
-        .select(list(CONFIGURATION_SCHEMA))
-    )
-
-
-DEFAULT_GPUS_PER_NODE: Final = 8
-"""Where the catalog names no limit: the size of the common server boards."""
-
-
-def _divisors(count: int) -> tuple[int, ...]:
-    return tuple(size for size in range(1, count + 1) if count % size == 0)
-
-
-def _allowed(size: int, sizes: tuple[int, ...] | None) -> bool:
-    return sizes is None or size in sizes
-
-
 def grid_size(scenario: Scenario, gpus_total: int) -> tuple[int, str]:
     """Cells before anything is expanded, and the sizes by axis in words.
 
@@ -392,3 +275,16 @@ def _layouts_count(supply: Supply, method: str) -> int:
     alone = Supply(**{**{f: getattr(supply, f) for f in Supply.__slots__}, "gpus": ("any",)})
     make = serving_configurations if method == "inference" else training_configurations
     return make(alone, one_gpu).height
+
+
+__all__ = [
+    "CASE_SCHEMA",
+    "CONFIGURATION_SCHEMA",
+    "DEFAULT_GPUS_PER_NODE",
+    "cases_frame",
+    "grid_size",
+    "model_slugs",
+    "serving_configurations",
+    "slug",
+    "training_configurations",
+]

@@ -18,13 +18,14 @@ LAYERS = (
     ("choose",),
     ("estimate",),
     ("grid",),
+    ("layouts",),
     ("resolve",),
     ("scenario",),
     ("catalog",),
     ("documents",),
     ("units", "errors", "__init__"),
 )
-PURE = {"estimate", "grid", "choose", "plan"}
+PURE = {"estimate", "grid", "layouts", "choose", "plan"}
 IMPURE_MODULES = {
     "os", "io", "sys", "pathlib", "shutil", "tempfile", "subprocess", "time", "datetime", "random",
     "yaml", "json", "csv", "click", "jinja2", "requests", "httpx", "urllib", "socket",

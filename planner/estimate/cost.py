@@ -1,4 +1,4 @@
-"""From instance prices to what a cell costs."""
+"""From instance prices to what a cell costs: per hour, month, year and million tokens."""
 
 from __future__ import annotations
 
@@ -6,101 +6,116 @@ from typing import Final
 
 import polars as pl
 
+from planner.estimate.offers import instances, with_host_needs, with_offers
 from planner.units import HOURS_PER_YEAR, SECONDS_PER_HOUR
 
-_WANTED: Final = ("gpu", "gpu_count", "nodes", "replicas")
-_OFFER: Final = (
-    "provider",
-    "region",
-    "instance_type",
-    "offer_gpu_count",
-    "purchase",
-    "price_date",
-    "instances",
-    "usd_per_hour",
-)
 COMMITTED: Final = ("reserved-1y", "reserved-3y", "owned")
 """Ways of buying that are paid whether used or not."""
-
-
-def with_offers(cells: pl.LazyFrame, shapes: pl.LazyFrame, *, any_provider: bool) -> pl.LazyFrame:
-    """Join to each cell the cheapest way to buy it, one row per provider and way of buying.
-
-    Needs gpu, gpu_count, nodes and replicas. With `any_provider` one row per way of buying: the
-    cheapest provider. Whole instances are paid: `instances` x the instance's price. Adds the
-    offer's columns and `price_state`: `priced`, `no-offer` (the GPU is sold, but no shape holds
-    the count) or `unpriced` (the GPU is not sold here at all).
-    """
-    wanted = cells.select(_WANTED).unique()
-    sold = shapes.select("gpu").unique().with_columns(_sold=pl.lit(True))
-    by = ["purchase"] if any_provider else ["provider", "purchase"]
-    bought = (
-        wanted.join(shapes, on="gpu", how="inner")
-        .with_columns(instances=instances())
-        .filter(pl.col("instances").is_not_null())
-        .with_columns(usd_per_hour=pl.col("instances") * pl.col("instance_usd_per_hour"))
-        .sort([*_WANTED, "usd_per_hour", "offer_gpu_count", "provider", "instance_type"])
-        .unique([*_WANTED, *by], keep="first", maintain_order=True)
-        .select(*_WANTED, *_OFFER)
-    )
-    state = (
-        pl.when(pl.col("usd_per_hour").is_not_null())
-        .then(pl.lit("priced"))
-        .when(pl.col("_sold").fill_null(False))
-        .then(pl.lit("no-offer"))
-        .otherwise(pl.lit("unpriced"))
-    )
-    return (
-        cells.join(bought, on=list(_WANTED), how="left", maintain_order="left")
-        .join(sold, on="gpu", how="left", maintain_order="left")
-        .with_columns(price_state=state)
-        .drop("_sold")
-    )
-
-
-def instances() -> pl.Expr:
-    """Instances that hold all replicas; null where the shape can't hold one.
-
-    Several replicas share an instance as far as they fit whole; a replica that spans nodes takes
-    that many full instances.
-    """
-    held = pl.col("offer_gpu_count") // pl.col("gpu_count")
-    spanned = (pl.col("gpu_count") / pl.col("offer_gpu_count")).ceil()
-    return (
-        pl.when((held >= 1) & (pl.col("nodes") == 1))
-        .then((pl.col("replicas") / held).ceil())
-        .when((held < 1) & (spanned == pl.col("nodes")))
-        .then(pl.col("replicas") * spanned)
-        .cast(pl.Int64)
-    )
+MONTHS_PER_YEAR: Final = 12
+MILLION: Final = 1e6
+_SERVING_INPUTS: Final = (
+    "requests_per_second",
+    "input_tokens_mean",
+    "output_tokens_mean",
+    "prefill_tokens_per_second",
+)
 
 
 def with_cost(cells: pl.LazyFrame, *, hours_per_month: float) -> pl.LazyFrame:
-    """Add `paid_hours_per_month`, `usd_per_month`, `usd_per_million_tokens`.
+    """Add hours paid, cost per month, year and million tokens.
+
+    `paid_hours_per_month`, `usd_per_month`, `usd_per_year` (twelve months);
+    `usd_per_million_tokens`: per output token of a serving replica at full use, per trained token
+    of a run; `usd_per_million_input_tokens` and `usd_per_million_output_tokens`: the month's cost
+    over the tokens of the demand, or of full use without one, split by the machine's time.
 
     Serving pays all hours of the month. Training with a demand pays the hours of its runs;
     without one its month is not known. Committed purchases pay every hour of the year.
     """
     trains = pl.col("method") != "inference"
     run_hours = training_hours_per_month()
-    committed = pl.col("purchase").is_in(list(COMMITTED))
     hours = (
         pl.when(trains & run_hours.is_null())
         .then(None)
-        .when(committed)
-        .then(HOURS_PER_YEAR / 12)
+        .when(is_committed())
+        .then(HOURS_PER_YEAR / MONTHS_PER_YEAR)
         .when(trains)
         .then(run_hours)
         .otherwise(hours_per_month)
     )
     per_hour_tokens = pl.col("tokens_per_second") * pl.col("replicas") * SECONDS_PER_HOUR
-    return cells.with_columns(
-        paid_hours_per_month=hours,
-        usd_per_million_tokens=pl.col("usd_per_hour") / per_hour_tokens * 1e6,
-    ).with_columns(usd_per_month=pl.col("usd_per_hour") * pl.col("paid_hours_per_month"))
+    present = cells.collect_schema().names()
+    absent = [pl.lit(None, pl.Float64).alias(n) for n in _SERVING_INPUTS if n not in present]
+    costed = (
+        cells.with_columns(*absent)
+        .with_columns(
+            paid_hours_per_month=hours,
+            usd_per_million_tokens=pl.col("usd_per_hour") / per_hour_tokens * MILLION,
+        )
+        .with_columns(usd_per_month=pl.col("usd_per_hour") * pl.col("paid_hours_per_month"))
+    )
+    requests = requests_per_month(hours_per_month)
+    per_request = pl.when(~trains).then(pl.col("usd_per_month") / requests * MILLION)
+    reading = reading_share()
+    return costed.with_columns(
+        usd_per_year=pl.col("usd_per_month") * MONTHS_PER_YEAR,
+        usd_per_million_input_tokens=per_request * reading / pl.col("input_tokens_mean"),
+        usd_per_million_output_tokens=per_request * (1 - reading) / pl.col("output_tokens_mean"),
+    ).drop(name for name in _SERVING_INPUTS if name not in present)
+
+
+def is_committed() -> pl.Expr:
+    """Whether the purchase is paid in every hour of the year."""
+    return pl.col("purchase").is_in(list(COMMITTED))
+
+
+def requests_per_month(hours_per_month: float) -> pl.Expr:
+    """Requests of the mean load in a month, or what the replicas answer at full use."""
+    at_full_use = pl.col("tokens_per_second") * pl.col("replicas") / pl.col("output_tokens_mean")
+    rate = pl.coalesce("requests_per_second", at_full_use)
+    return rate * SECONDS_PER_HOUR * hours_per_month
+
+
+def reading_share() -> pl.Expr:
+    """Share of a replica's time that goes into prompts: prompt seconds over seconds a request.
+
+    A request takes output tokens / tokens per second of a full replica; its prompt takes input
+    tokens / prefill tokens per second. Input and output prices so split add up to the whole cost.
+    """
+    prompt = pl.col("input_tokens_mean") / pl.col("prefill_tokens_per_second")
+    request = pl.col("output_tokens_mean") / pl.col("tokens_per_second")
+    return (prompt / request).clip(0.0, 1.0)
 
 
 def training_hours_per_month() -> pl.Expr:
     """Hours of all runs of a month: tokens x epochs x runs over tokens per second."""
     tokens = pl.col("training_tokens") * pl.col("epochs") * pl.col("runs_per_month")
     return tokens / pl.col("tokens_per_second") / SECONDS_PER_HOUR
+
+
+def price_age_days(as_of: str | None) -> pl.Expr:
+    """Days from `price_date` to `as_of`; null where either is not known."""
+    if as_of is None:
+        return pl.lit(None, pl.Int64)
+    date = pl.col("price_date").str.to_date("%Y-%m-%d", strict=False)
+    return (pl.lit(as_of).str.to_date("%Y-%m-%d") - date).dt.total_days()
+
+
+def break_even_hours(committed_usd_per_month: pl.Expr, usd_per_hour: pl.Expr) -> pl.Expr:
+    """Hours a month from which a committed purchase is cheaper than paying by the hour."""
+    return committed_usd_per_month / usd_per_hour
+
+
+__all__ = [
+    "COMMITTED",
+    "break_even_hours",
+    "instances",
+    "is_committed",
+    "price_age_days",
+    "reading_share",
+    "requests_per_month",
+    "training_hours_per_month",
+    "with_cost",
+    "with_host_needs",
+    "with_offers",
+]

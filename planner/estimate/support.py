@@ -31,8 +31,11 @@ def with_support(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         _stored=pl.col("quantization_method"),
         _experts=pl.col("routed_experts_parameters") > 0,
     )
-    joined = cells.join(formats, on="weight_format", how="left").join(
-        models, on="model", how="left"
+    experts = tables.layers.group_by("model").agg(_most_experts=pl.col("num_experts").max())
+    joined = (
+        cells.join(formats, on="weight_format", how="left")
+        .join(models, on="model", how="left")
+        .join(experts, on="model", how="left")
     )
     if tables.gpu_formats is not None:
         lacking = tables.gpu_formats.select(
@@ -46,10 +49,23 @@ def with_support(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
             gpu_lacks_format(), method_lacks_base(), "unsupported_reason"
         ),
         impossible_reason=pl.coalesce(
-            "layout_reason", too_many_stages(), no_experts_to_split(), "impossible_reason"
+            "layout_reason",
+            too_many_stages(),
+            no_experts_to_split(),
+            too_few_experts(),
+            "impossible_reason",
         ),
     )
-    helpers = ("_family", "_trainable", "_layers", "_stored", "_experts", "_support", "_lacks")
+    helpers = (
+        "_family",
+        "_trainable",
+        "_layers",
+        "_stored",
+        "_experts",
+        "_support",
+        "_lacks",
+        "_most_experts",
+    )
     return joined.drop(helpers)
 
 
@@ -93,4 +109,12 @@ def no_experts_to_split() -> pl.Expr:
     """Expert parallelism needs experts."""
     return pl.when((pl.col("expert_parallel_size") > 1) & ~pl.col("_experts")).then(
         pl.lit("expert parallelism: the model has no routed experts")
+    )
+
+
+def too_few_experts() -> pl.Expr:
+    """Every rank of expert parallelism needs an expert."""
+    size, experts = pl.col("expert_parallel_size"), pl.col("_most_experts")
+    return pl.when((size > 1) & (size > experts)).then(
+        pl.format("expert parallelism {} is above the model's {} experts", size, experts)
     )

@@ -29,6 +29,8 @@ MORE_COLUMNS: Final = (
     "packing", "torch_compile", "compute_dtype", "optimizer_state_dtype",
     "master_weights_dtype", "gradient_dtype", "adapter_dtype", "offload", "lora_rank",
     "lora_targets", "context_parallel_size", "nodes", "instances", "relative_speed", "note",
+    "usd_per_year", "usd_per_million_input_tokens", "usd_per_million_output_tokens",
+    "price_age_days", "host_ram_gb", "replica_utilization", "is_tied", "is_pareto",
 )  # fmt: skip
 CELL_COLUMNS: Final = (*FIRST_COLUMNS, *MORE_COLUMNS)
 
@@ -42,7 +44,17 @@ def cells_table(cells: pl.DataFrame, plan: Plan) -> pl.DataFrame:
         utilization=pl.col("utilization").round(4),
         usd_per_hour=pl.col("usd_per_hour").round(4),
         usd_per_month=pl.col("usd_per_month").round(2),
-        usd_per_million_tokens=pl.col("usd_per_million_tokens").round(4),
+        usd_per_year=pl.col("usd_per_year").round(2),
+        host_ram_gb=pl.col("host_ram_gb").round(1),
+        replica_utilization=pl.col("replica_utilization").round(4),
+        **{
+            name: pl.col(name).round(4)
+            for name in (
+                "usd_per_million_tokens",
+                "usd_per_million_input_tokens",
+                "usd_per_million_output_tokens",
+            )
+        },
         tokens_per_second=pl.col("tokens_per_second").round(1),
         time_to_first_token_ms=pl.col("time_to_first_token_ms").round(1),
         time_per_output_token_ms=pl.col("time_per_output_token_ms").round(2),

@@ -127,6 +127,7 @@ def name_resolver(
     sold = {
         "providers": sorted({*catalog.offers["provider"].unique(), "owned"}),
         "regions": sorted(catalog.offers["region"].drop_nulls().unique()),
+        "instance_types": sorted(catalog.offers["instance_type"].unique()),
     }
 
     def resolve(kind: str, name: str) -> str:
@@ -170,7 +171,9 @@ def _listed(kind: str, name: str, known: Iterable[str]) -> str:
     hint = did_you_mean(name, by_folded.values())
     if not hint:
         hint = f"known: {', '.join(list(by_folded.values())[:12])}"
-    raise LookupError(f"'{name}' is not a {kind.removesuffix('s')} in the price catalog", hint)
+    thing = kind.removesuffix("s").replace("_", " ")
+    article = "an" if thing.startswith("i") else "a"
+    raise LookupError(f"'{name}' is not {article} {thing} in the price catalog", hint)
 
 
 def guard_size(scenario: Scenario, catalog: Catalog, max_cells: int) -> None:

@@ -9,7 +9,8 @@ import polars as pl
 
 from planner.choose import Limits, with_choice
 from planner.estimate import estimate_cells
-from planner.estimate.cost import with_cost, with_offers
+from planner.estimate.cost import price_age_days, with_cost, with_host_needs, with_offers
+from planner.estimate.demand import DEMAND_INPUTS
 from planner.estimate.ledger import component_bytes
 from planner.estimate.verdict import with_verdict
 from planner.grid import cases_frame, serving_configurations, training_configurations
@@ -24,7 +25,8 @@ BATCH_CELLS: Final = 250_000
 _INTERNAL: Final = (
     "case_index", "configuration_index", "bought_key", "usable_bytes", "total_low_bytes",
     "total_bytes", "total_high_bytes", "budget_bytes", "memory_reason", "meets_objectives",
-    "objective_reason", "training_tokens", "epochs", "runs_per_month",
+    "objective_reason", "training_tokens", "epochs", "runs_per_month", "host_ram_gb",
+    "prefill_tokens_per_second", *DEMAND_INPUTS,
 )  # fmt: skip
 """What the choice needs of an estimate besides the columns of cells.csv."""
 
@@ -32,7 +34,7 @@ _INTERNAL: Final = (
 def decide(context: Context) -> pl.DataFrame:
     """Every cell of the scenario with its estimate, price, verdict, reason and rank."""
     scenario = context.scenario
-    shapes = offer_shapes(context.catalog.offers, scenario.supply)
+    shapes = supply_shapes(context)
     estimated = pl.concat(
         [
             _estimated(batch, context, serves=serves)
@@ -44,22 +46,29 @@ def decide(context: Context) -> pl.DataFrame:
     priced = with_offers(
         estimated.lazy(), shapes.lazy(), any_provider=not scenario.supply.providers
     )
-    costed = with_cost(priced, hours_per_month=scenario.assumptions.hours_per_month)
+    costed = with_cost(priced, hours_per_month=scenario.assumptions.hours_per_month).with_columns(
+        price_age_days=price_age_days(scenario.assumptions.as_of)
+    )
     order = ["case_index", "configuration_index", "provider", "purchase"]
     indexed = (
         costed.sort(order, nulls_last=True).with_row_index("cell_index").collect(engine="in-memory")
     )
-    limits = scenario.constraints
-    chosen = with_choice(
-        indexed.lazy(),
-        Limits(
-            limits.allow_tight,
-            limits.max_usd_per_hour,
-            limits.max_usd_per_month,
-            limits.max_gpus,
-        ),
-    )
+    chosen = with_choice(indexed.lazy(), choice_limits(context))
     return with_missing(chosen.collect(engine="in-memory"))
+
+
+def supply_shapes(context: Context) -> pl.DataFrame:
+    """The offers and owned machines that the scenario may take."""
+    gpus = context.catalog.gpus.select("gpu", "tdp_w")
+    return offer_shapes(context.catalog.offers, context.scenario.supply, dict(gpus.iter_rows()))
+
+
+def choice_limits(context: Context) -> Limits:
+    """What the scenario allows to be chosen."""
+    limits = context.scenario.constraints
+    return Limits(
+        limits.allow_tight, limits.max_usd_per_hour, limits.max_usd_per_month, limits.max_gpus
+    )
 
 
 def _estimated(cells: pl.LazyFrame, context: Context, *, serves: bool) -> pl.DataFrame:
@@ -68,9 +77,8 @@ def _estimated(cells: pl.LazyFrame, context: Context, *, serves: bool) -> pl.Dat
     Collected here and once: everything behind it reads the result several times, and a query
     that is read several times would be computed several times.
     """
-    full = with_verdict(
-        estimate_cells(cells, context.tables, context.settings, serves=serves)
-    ).with_columns(
+    estimated = estimate_cells(cells, context.tables, context.settings, serves=serves)
+    full = with_host_needs(with_verdict(estimated), context.tables).with_columns(
         # Estimators fill in their defaults; without adapters these are none.
         pl.when(pl.col("method") != "full").then(pl.col(name)).alias(name)
         for name in ("lora_rank", "lora_targets", "adapter_dtype")

@@ -106,12 +106,31 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """A machine the team has: full cost per hour."""
+    """A machine the team has, or may buy.
+
+    Either the full cost per hour, or the purchase: price and residual value [USD], life [years],
+    discount rate [share per year], power of the machine [kW] (None: that of its GPUs), the load
+    factor it draws it with, PUE, tariff, hosting, upkeep [share of the price per year].
+    `machines` is how many there are, None for no limit.
+    """
 
     name: str
     gpu: str
     gpu_count: int
-    usd_per_hour: float
+    usd_per_hour: float = 0.0
+    machines: int | None = None
+    vcpus: float | None = None
+    ram_gb: float | None = None
+    purchase_usd: float | None = None
+    residual_usd: float = 0.0
+    life_years: float = 4.0
+    discount_rate: float = 0.0
+    power_kw: float | None = None
+    load_factor: float = 1.0
+    pue: float = 1.0
+    usd_per_kwh: float = 0.0
+    hosting_usd_per_month: float = 0.0
+    upkeep_share_per_year: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +148,12 @@ class Supply:
     providers: tuple[str, ...]
     regions: tuple[str, ...]
     purchase: tuple[str, ...]
-    discounts: Mapping[str, float]
+    discounts: Mapping[str, float | Mapping[str, float]]
     owned: tuple[Owned, ...]
+    data: tuple[int, ...] | None = (1,)
+    instance_types: tuple[str, ...] = ()
+    min_vcpus: float | None = None
+    min_ram_gb: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

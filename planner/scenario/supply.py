@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from planner.errors import did_you_mean
 from planner.scenario.builder import Builder, Path_, sizes, texts
 from planner.scenario.model import Budget, Owned, Supply, Workload
+
+_PURCHASE_KEYS: Final = frozenset(
+    {
+        "residual_usd",
+        "life_years",
+        "discount_rate",
+        "power_kw",
+        "load_factor",
+        "pue",
+        "usd_per_kwh",
+        "hosting_usd_per_month",
+        "upkeep_share_per_year",
+    }
+)
 
 
 class SupplyBuilder(Builder):
@@ -28,6 +43,7 @@ class SupplyBuilder(Builder):
             tensor=sizes(parallel.get("tensor", "auto")),
             pipeline=sizes(parallel.get("pipeline", 1)),
             expert=sizes(parallel.get("expert", 1)),
+            data=sizes(parallel.get("data", 1)),
             context=sizes(parallel.get("context", 1)),
             sharding=None
             if "auto" in texts(parallel.get("sharding", "auto"))
@@ -41,6 +57,11 @@ class SupplyBuilder(Builder):
                 for provider, share in (item.get("discounts") or {}).items()
             },
             owned=owned,
+            instance_types=self.named(
+                "instance_types", texts(item.get("instance_types")), (*path, "instance_types")
+            ),
+            min_vcpus=(item.get("host") or {}).get("min_vcpus"),
+            min_ram_gb=(item.get("host") or {}).get("min_ram_gb"),
         )
 
     def named(self, kind: str, names: tuple[str, ...], path: Path_) -> tuple[str, ...]:
@@ -72,12 +93,15 @@ class SupplyBuilder(Builder):
     def owned(self, items: Iterable[Any], purchase: tuple[str, ...]) -> tuple[Owned, ...]:
         machines: list[Owned] = []
         for index, item in enumerate(items):
-            if not isinstance(item, dict) or not {"gpu", "gpu_count", "usd_per_hour"} <= set(item):
+            if not isinstance(item, dict) or not {"gpu", "gpu_count"} <= set(item):
                 continue
             here: Path_ = ("supply", "owned", index)
+            self.owned_price(item, here)
             gpu = self.name("gpus", item["gpu"], (*here, "gpu"))
-            name = item.get("name", f"owned {item['gpu_count']}x {gpu}")
-            machines.append(Owned(name, gpu, item["gpu_count"], float(item["usd_per_hour"])))
+            known = {field.name for field in dataclasses.fields(Owned)}
+            given = {key: value for key, value in item.items() if key in known}
+            given["name"] = item.get("name", f"owned {item['gpu_count']}x {gpu}")
+            machines.append(Owned(**{**given, "gpu": gpu}))
         if machines and "owned" not in purchase:
             self.report(
                 ("supply", "owned"),
@@ -87,6 +111,26 @@ class SupplyBuilder(Builder):
                 key=True,
             )
         return tuple(machines)
+
+    def owned_price(self, item: Mapping[str, Any], path: Path_) -> None:
+        """Exactly one of the two ways to say what a machine costs."""
+        if "purchase_usd" in item and "usd_per_hour" in item:
+            message = "'usd_per_hour' and 'purchase_usd' exclude each other"
+            self.report((*path, "purchase_usd"), "contradiction", message, key=True)
+        elif "purchase_usd" not in item and "usd_per_hour" not in item:
+            hint = "give its full cost per hour, or purchase_usd and usd_per_kwh"
+            self.report(path, "missing-key", "the cost of the machine is missing", hint)
+        elif "purchase_usd" in item:
+            if "usd_per_kwh" not in item:
+                message = "'usd_per_kwh' is required with 'purchase_usd'"
+                self.report(path, "missing-key", message)
+            if item.get("residual_usd", 0) > item["purchase_usd"]:
+                message = "the residual value is above the purchase price"
+                self.report((*path, "residual_usd"), "contradiction", message)
+        else:
+            for key in sorted(_PURCHASE_KEYS & set(item)):
+                message = f"'{key}' has no effect beside 'usd_per_hour', which is the full cost"
+                self.report((*path, key), "unused-key", message, key=True)
 
     def budgets(self, items: Iterable[Any], workloads: list[Workload]) -> tuple[Budget, ...]:
         budgets: list[Budget] = []

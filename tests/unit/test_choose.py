@@ -22,7 +22,7 @@ SHAPES = [
 
 def shapes() -> pl.LazyFrame:
     rows = [
-        (gpu, provider, region, instance, count, purchase, None, price)
+        (gpu, provider, region, instance, count, purchase, None, price, *[None] * 5)
         for gpu, provider, region, instance, count, purchase, price in SHAPES
     ]
     return pl.LazyFrame(rows, schema=SHAPE_SCHEMA, orient="row")
