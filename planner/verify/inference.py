@@ -27,7 +27,7 @@ _INTEGERS: Final = (
     "output_tokens",
 )
 _PARTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "weights_gib": ("weights",),
+    "weights_gib": ("weights", "adapter"),
     "activation_peak_gib": ("activations", "logits"),
     "cuda_graph_gib": ("cuda_graphs",),
 }
@@ -49,6 +49,7 @@ _TOTALS: Final = {
 _V0_LOG_VERSION: Final = "0.7"
 _MICRO_BATCH: Final = r"ubatch (\d+)"
 _FRACTION: Final = r"mem_fraction_static ([\d.]+)"
+_LORA: Final = "LoRA enabled"
 _ON_CPU: Final = "part of the weights on CPU"
 
 
@@ -56,8 +57,9 @@ def inference_cells(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.
     """One cell a measured run: the contract's inference columns out of the file's.
 
     What a run printed about its card (`total_gpu_memory_gib`) is an input, like the card's name;
-    what it measured is not. Notes give the micro batch of llama.cpp and SGLang's fraction. A sum
-    over the GPUs of a layer split is estimated as one GPU that holds everything.
+    what it measured is not. Notes give the micro batch of llama.cpp, SGLang's fraction, and
+    whether LoRA is on. A sum over the GPUs of a layer split is estimated as one GPU that holds
+    everything.
     """
     whole = pl.col("scope") == "total"
     notes = pl.col("notes").fill_null("")
@@ -86,6 +88,7 @@ def inference_cells(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.
                 for name in ("usable_low_bytes", "usable_bytes", "usable_high_bytes")
             ),
             method=pl.lit("inference"),
+            lora_adapters=pl.when(notes.str.contains(_LORA, literal=True)).then(1),
         )
         .with_columns(_formats(rows, tables, catalog))
     )
