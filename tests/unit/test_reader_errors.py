@@ -113,3 +113,24 @@ def test_odd_values_never_end_in_a_traceback(field: str, value: Any) -> None:
         read(llama(model_type="qwen3", **{field: value}))
     except PlannerError as error:
         assert "some/model" in str(error)
+
+
+def test_assuming_another_type_is_recorded() -> None:
+    facts = read_config(
+        llama(model_type="brand_new"), model="some/model", source="test", assume_like="llama"
+    )
+    assert facts.parameters == read(llama()).parameters
+    assert facts.model_type == "brand_new"
+    assert facts.assumptions == ("model_type 'brand_new' is read as 'llama', as asked",)
+
+
+def test_old_names_of_a_renamed_type_are_read() -> None:
+    old = {"model_type": "RefinedWebModel", "hidden_size": 128, "n_head": 4, "n_layer": 2}
+    new = {
+        "model_type": "falcon",
+        "hidden_size": 128,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+    }
+    assert read(old).parameters == read(new).parameters
+    assert any("read as 'falcon'" in text for text in read(old).assumptions)

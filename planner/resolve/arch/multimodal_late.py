@@ -192,6 +192,37 @@ def _phi3_v(config: Config, text: Config, s: Sheet) -> None:
     config.assume("the vision tower is CLIP ViT-L/14 at 336 pixels, as img_processor names it")
 
 
+def _internvl_chat(config: Config, text: Config, s: Sheet) -> None:
+    """InternViT as its checkpoints name it, pixel shuffle, and a two-layer projector."""
+    own, out = config.sub("vision_config"), text.hidden_size
+    h, p = own.hidden_size, own.patch_size
+    v = s.at("vision_model")
+    v.param("embeddings.class_embedding", 1, 1, h)
+    v.conv("embeddings.patch_embedding", h, 3, p, p)
+    v.param("embeddings.position_embedding", 1, (own.image_size // p) ** 2 + 1, h)
+    b = v.at("encoder.layers.{j}", copies=own.num_hidden_layers)
+    write_block(
+        b,
+        h,
+        own.intermediate_size,
+        attention="attn",
+        names=("qkv", "proj"),
+        qkv_bias=bool(own.get("qkv_bias")),
+        norms=("norm1", "norm2"),
+        norm_kind="rms" if own.get("norm_type") == "rms_norm" else "layer",
+    )
+    b.param("ls1", h)
+    b.param("ls2", h)
+    if own.get("qk_normalization"):
+        b.norm("attn.q_norm", h, "rms")
+        b.norm("attn.k_norm", h, "rms")
+    wide = h * int(1 / config.downsample_ratio) ** 2
+    m = s.at("mlp1")
+    m.norm("0", wide, "layer")
+    m.linear("1", wide, out, bias=True)
+    m.linear("3", out, out, bias=True)
+
+
 CLIP_LARGE = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -209,6 +240,15 @@ LATE_COMPOSITES = (
         text_root="llm.model",
         head="llm.lm_head",
         prefix="",
+    ),
+    Composite(
+        types=("internvl_chat",),
+        parts=_internvl_chat,
+        text="llm_config",
+        text_root="language_model.model",
+        head="language_model.lm_head",
+        prefix="",
+        tie="text",
     ),
     Composite(types=("phi3_v",), parts=_phi3_v, text="", text_root="model"),
     Composite(

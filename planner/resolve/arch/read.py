@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 from planner.errors import did_you_mean
@@ -48,9 +49,9 @@ TYPE_ALIASES = {
     "ernie4_5_moe_vl": "ernie4_5_vl_moe",
     "Yi": "llama",
     "aquila": "llama",
-    "RefinedWeb": "falcon",
     "RefinedWebModel": "falcon",
     "stablelm_epoch": "stablelm",
+    "phi4mm": "phi4_multimodal",
 }
 
 
@@ -97,7 +98,8 @@ def composites() -> dict[str, Composite]:
 @cache
 def known_model_types() -> tuple[str, ...]:
     """Every `model_type` that can be read without the derive extra."""
-    return tuple(sorted({*families(), *composites(), *TYPE_ALIASES}))
+    described = {*families(), *composites()} & set(class_table()[0])
+    return tuple(sorted({*described, *TYPE_ALIASES}))
 
 
 def read_config(
@@ -107,6 +109,7 @@ def read_config(
     source: str,
     include_mtp: bool = False,
     hf_quant_config: Mapping[str, object] | None = None,
+    assume_like: str | None = None,
 ) -> ModelFacts:
     """The facts of the model that a Hugging Face config file describes.
 
@@ -117,11 +120,14 @@ def read_config(
         include_mtp: count multi-token-prediction layers, which engines load only for speculative
             decoding.
         hf_quant_config: the parsed `hf_quant_config.json` beside it, if there is one.
+        assume_like: read the config as this known type, whatever it says; recorded.
 
     Raises:
         UnknownModelType: no description covers its `model_type`.
         ConfigProblem: a field is missing, contradicts another, or has the wrong type.
     """
+    if assume_like is not None:
+        return _assumed(config, assume_like, model, source, include_mtp, hf_quant_config)
     try:
         return _read(config, model, source, include_mtp, hf_quant_config)
     except (ConfigProblem, UnknownModelType) as error:
@@ -131,6 +137,27 @@ def read_config(
             f"{model}: the config cannot be read as type"
             f" '{config.get('model_type')}': {type(error).__name__}: {error}"
         ) from error
+
+
+def _assumed(
+    config: Mapping[str, object],
+    like: str,
+    model: str,
+    source: str,
+    include_mtp: bool,
+    hf_quant_config: Mapping[str, object] | None,
+) -> ModelFacts:
+    """The facts of a config read as another type than the one it names."""
+    facts = read_config(
+        {**config, "model_type": like},
+        model=model,
+        source=source,
+        include_mtp=include_mtp,
+        hf_quant_config=hf_quant_config,
+    )
+    named = str(config.get("model_type", ""))
+    note = f"model_type '{named}' is read as '{like}', as asked"
+    return replace(facts, model_type=named, assumptions=(*facts.assumptions, note))
 
 
 def model_type_of(config: Mapping[str, object]) -> str:
