@@ -75,6 +75,7 @@ def _stages(work: pl.LazyFrame) -> pl.LazyFrame:
             s_step=decode.step_seconds(),
             s_tokens_per_step=decode.tokens_per_step(),
             s_prompt=prefill.prompt_seconds(),
+            s_own_prompt=prefill.own_prompt_seconds(),
             s_prefill_pass=prefill.launch_seconds(),
             s_reading=prefill.reading_seconds(),
         )

@@ -14,10 +14,11 @@ def new_tokens() -> pl.Expr:
     return pl.col("s_input_tokens") * (1 - pl.col("s_cached_share"))
 
 
-def matrix_seconds() -> pl.Expr:
+def matrix_seconds(linear_ranks: str = "s_ranks") -> pl.Expr:
     """Products of the prompt with every active parameter, over the ranks that share them.
 
-    With attention data parallelism the ranks take turns: in the mean each carries its share.
+    With attention data parallelism a prompt's linears run on the tensor-parallel ranks of one
+    group (`linear_ranks` = `s_tp`); in the mean over all prompts each rank carries its share.
     """
     tokens = new_tokens()
     linear = 2 * pl.col("s_linear_parameters") * tokens / prefill_flops("linear")
@@ -25,11 +26,11 @@ def matrix_seconds() -> pl.Expr:
     routed = 2 * pl.col("s_routed_parameters") * active * tokens
     rate = prefill_flops("routed") * pl.col("s_expert_compute_fraction")
     experts = pl.when(pl.col("s_routed_parameters") > 0).then(routed / rate).otherwise(0.0)
-    return (linear + experts) / pl.col("s_ranks")
+    return linear / pl.col(linear_ranks) + experts / pl.col("s_ranks")
 
 
-def attention_seconds() -> pl.Expr:
-    """Causal attention of the new tokens over all before them, split over the ranks.
+def attention_seconds(ranks: str = "s_ranks") -> pl.Expr:
+    """Causal attention of the new tokens over all before them, split over `ranks`.
 
     Indexed attention works on the latents of the tokens it picks, in the absorbed form.
     """
@@ -44,7 +45,7 @@ def attention_seconds() -> pl.Expr:
     sparse = pl.col("s_latent_pair_flops") * chosen
     flops = pl.when(pl.col("s_indexed_layers") > 0).then(sparse).otherwise(full)
     rate = half_flops() * pl.col("s_attention_compute_fraction")
-    return flops / pl.col("s_ranks") / rate
+    return flops / pl.col(ranks) / rate
 
 
 def launch_seconds() -> pl.Expr:
@@ -66,7 +67,12 @@ def reading_seconds() -> pl.Expr:
 
 
 def prompt_seconds() -> pl.Expr:
-    """Work of one prompt in one replica, without launches."""
-    return (
-        matrix_seconds() + attention_seconds() + all_reduce_seconds(new_tokens()) / pl.col("s_dp")
-    )
+    """Work that one prompt adds to the replica in the mean, without launches."""
+    joins = all_reduce_seconds(new_tokens()) / pl.col("s_dp")
+    return matrix_seconds() + attention_seconds() + joins
+
+
+def own_prompt_seconds() -> pl.Expr:
+    """What a request waits for its own prompt: one attention group computes it."""
+    joins = all_reduce_seconds(new_tokens())
+    return matrix_seconds("s_tp") + attention_seconds("s_tp") + joins

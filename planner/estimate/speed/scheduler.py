@@ -34,18 +34,27 @@ def admission_seconds() -> pl.Expr:
     """First-token time of an admitted request.
 
     Request handling, which grows with the sequences in flight, its own prefill, the prompts that
-    arrived with it (`burst_share` of the load arrives at once) and the steps it waits for: those
-    under way, and half of an interval in which the engine does not look at its queue.
+    arrived with it (`burst_share` of the load arrives at once) and the steps it waits for.
     """
-    queue = pl.col("s_burst_share") * (pl.col("s_sequences") - 1).clip(lower_bound=0.0)
+    queue = pl.col("s_burst_share") * (pl.col("s_rank_sequences") - 1).clip(lower_bound=0.0)
     return (
         pl.col("s_first_token_ms") * 1e-3
         + pl.col("s_prefill_pass")
         + pl.col("s_reading")
-        + pl.col("s_prompt") * (1 + queue)
+        + pl.col("s_own_prompt") * (1 + queue)
         + pl.col("s_arrival_ms") * 1e-3 * pl.col("s_sequences")
-        + (pl.col("s_wait_steps") + (pl.col("s_poll") - 1) / 2) * pl.col("s_token")
+        + _waited_steps() * pl.col("s_token")
     )
+
+
+def _waited_steps() -> pl.Expr:
+    """Steps before a request gets its own: those under way, half of a polling interval, and with
+    attention data parallelism the steps that engines hold a prompt back to balance the ranks,
+    which meet in every layer of experts.
+    """
+    together = (pl.col("s_dp") > 1) & (pl.col("s_routed_parameters") > 0)
+    balance = pl.when(together).then("s_balance_steps").otherwise(0.0)
+    return pl.col("s_wait_steps") + (pl.col("s_poll") - 1) / 2 + balance
 
 
 def first_token_seconds() -> pl.Expr:
