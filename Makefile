@@ -6,7 +6,7 @@ STAMP := $(VENV)/.up-to-date
 SCENARIOS := $(wildcard scenarios/*.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test test-fast lint format typecheck check golden bench accuracy lock clean
+.PHONY: help setup report test test-fast lint format typecheck check golden docs bench accuracy lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ check: lint typecheck test report  ## what CI runs
 
 golden: setup  ## rewrite the golden files from what the program prints now
 	$(BIN)/python -m pytest tests/golden --refresh-golden -n 0
+
+docs: setup  ## rewrite the generated pages of docs/
+	$(BIN)/python docs/generate_formulas.py
 
 bench: setup  ## cells per second and peak memory
 	$(BIN)/python benchmarks/speed.py
