@@ -1,0 +1,143 @@
+"""Exports: the values of the cell, and refusals where the target can't say them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+import yaml
+
+from planner.errors import InputProblems
+from planner.interop.export_serving import llama_cpp_arguments, sglang_arguments, vllm_arguments
+from planner.interop.exports import EXPORTS, default_target
+from planner.interop.launch import Launch
+from tests.launches import serving, training
+
+
+def option(words: list[str], name: str) -> str:
+    return words[words.index(name) + 1]
+
+
+def test_vllm_has_every_value_of_the_estimate() -> None:
+    words = vllm_arguments(serving(tensor_parallel_size=2, pipeline_parallel_size=2, gpu_count=4))
+    assert words[:3] == ["vllm", "serve", "meta-llama/Llama-3.1-8B-Instruct"]
+    assert option(words, "--tensor-parallel-size") == "2"
+    assert option(words, "--pipeline-parallel-size") == "2"
+    assert option(words, "--max-model-len") == "8192"
+    assert option(words, "--gpu-memory-utilization") == "0.92"
+    assert option(words, "--max-num-seqs") == "256"
+    assert option(words, "--max-num-batched-tokens") == "2048"
+    assert option(words, "--kv-cache-dtype") == "fp8"
+
+
+def test_what_the_scenario_sets_goes_before_the_default_of_the_version() -> None:
+    words = vllm_arguments(serving(max_num_seqs=7, max_num_batched_tokens=99))
+    assert option(words, "--max-num-seqs") == "7"
+    assert option(words, "--max-num-batched-tokens") == "99"
+
+
+def test_sglang_and_llama_cpp() -> None:
+    words = sglang_arguments(serving(engine="sglang"))
+    assert option(words, "--mem-fraction-static") == "0.92"
+    assert option(words, "--context-length") == "8192"
+    words = llama_cpp_arguments(serving(engine="llama.cpp", kv_cache_dtype="int8"))
+    assert option(words, "--ctx-size") == str(8192 * 16)
+    assert option(words, "--parallel") == "16"
+    assert option(words, "--cache-type-k") == "q8_0"
+
+
+@pytest.mark.parametrize(
+    ("target", "launch", "says"),
+    [
+        ("vllm", serving(engine="sglang"), "estimated for sglang"),
+        ("vllm", training(), "training run"),
+        ("trl", serving(), "inference"),
+        ("trl", training(optimizer="muon"), "no optimizer 'muon'"),
+        ("torchtune", training(), "estimated for trl"),
+        ("deepspeed", training(sharding="fsdp"), "sharded by 'fsdp'"),
+        ("accelerate", training(sharding="zero3"), "fp32 master"),
+        ("kubernetes", serving(nodes=2), "spans nodes"),
+        ("vllm", serving(kv_cache_dtype="int8"), "no KV cache of int8"),
+    ],
+)
+def test_what_can_not_be_said_is_refused(target: str, launch: Launch, says: str) -> None:
+    with pytest.raises(InputProblems, match=says):
+        EXPORTS[target](launch)
+
+
+def test_a_stored_format_is_said_in_a_comment() -> None:
+    text = EXPORTS["vllm"](serving(weight_format="awq-int4-g128"))
+    assert "# weights: the estimate is for a checkpoint in the format awq-int4-g128" in text
+
+
+def test_the_script_is_the_arguments() -> None:
+    launch = serving(model="a b/c'd")
+    script = EXPORTS["vllm"](launch).replace("\\\n", " ")
+    assert shlex.split(script, comments=True) == vllm_arguments(launch)
+
+
+def documents(target: str, launch: Launch) -> list[Any]:
+    text = EXPORTS[target](launch)
+    assert "&id" not in text
+    return list(yaml.safe_load_all(text))
+
+
+def test_kubernetes_asks_for_the_gpus_of_a_replica() -> None:
+    deployment, service = documents("kubernetes", serving(gpu_count=4, replicas=3))
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "4"}
+    assert deployment["spec"]["replicas"] == 3
+    assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
+    assert len(deployment["metadata"]["name"]) <= 63
+
+
+def test_skypilot_and_dstack_name_the_gpu_as_they_do() -> None:
+    (task,) = documents("skypilot", serving(skypilot_name="H100"))
+    assert task["resources"]["accelerators"] == "H100:1"
+    assert task["resources"]["use_spot"] is True
+    (config,) = documents("dstack", serving(dstack_name="H100"))
+    assert config["type"] == "service"
+    assert config["resources"]["gpu"]["name"] == "H100"
+
+
+def test_trl_of_each_method() -> None:
+    (full,) = documents("trl", training())
+    assert full["max_length"] == 2048
+    assert full["gradient_checkpointing"] is True
+    assert "use_peft" not in full
+    (qlora,) = documents("trl", training(method="qlora", weight_format="nf4-dq"))
+    assert qlora["load_in_4bit"] is True
+    assert qlora["use_bnb_nested_quant"] is True
+    (dora,) = documents("trl", training(method="dora", lora_targets="q_proj;v_proj"))
+    assert dora["use_dora"] is True
+    assert dora["lora_target_modules"] == ["q_proj", "v_proj"]
+
+
+def test_fsdp_without_fp32_copies_has_no_mixed_precision() -> None:
+    (plain,) = documents("accelerate", training(sharding="fsdp", gpu_count=2))
+    assert plain["mixed_precision"] == "no"
+    (preset,) = documents("accelerate", training(sharding="fsdp", gpu_count=2, framework="fsdp"))
+    assert preset["mixed_precision"] == "bf16"
+    assert preset["num_processes"] == 2
+
+
+def test_deepspeed_batches_multiply() -> None:
+    launch = training(sharding="zero2", framework="deepspeed", gpu_count=4, data_parallel_size=4,
+                      micro_batch_size=2, gradient_accumulation_steps=3)  # fmt: skip
+    config = json.loads(EXPORTS["deepspeed"](launch))
+    assert config["train_batch_size"] == 24
+    assert config["zero_optimization"]["stage"] == 2
+
+
+def test_torchtune() -> None:
+    (config,) = documents("torchtune", training(framework="torchtune", method="lora"))
+    assert config["tokenizer"]["max_seq_len"] == 2048
+    assert config["model"]["apply_lora_to_mlp"] is True
+
+
+def test_default_targets() -> None:
+    assert default_target(serving(engine="ik_llama.cpp")) == "llama.cpp"
+    assert default_target(training(framework="torchtune")) == "torchtune"
+    assert default_target(training()) == "trl"
