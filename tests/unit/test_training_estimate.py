@@ -85,6 +85,16 @@ def test_zero_stages_agree_with_deepspeed_on_model_states() -> None:
     assert one["gradients_bytes"] > two["gradients_bytes"]
 
 
+def test_fsdp_mixed_precision_keeps_twenty_bytes_a_parameter_over_the_gpus() -> None:
+    """fp32 shards, gradients, two states and the foreach copy: what accelerate's FSDP showed."""
+    (row,) = estimate(
+        cell(model="llama-8b", framework="fsdp", sharding="fsdp", gpu_count=2,
+             data_parallel_size=2, gradient_checkpointing="full", sequence_tokens=512)
+    )  # fmt: skip
+    assert row["peak_phase"] == "optimizer step"
+    assert row["allocated_bytes"] == pytest.approx(20 * 8_030_261_248 / 2, rel=0.002)
+
+
 def test_nulls_take_the_preset_and_the_result_shows_it() -> None:
     (row,) = estimate({**BASE, "framework": "trl", "optimizer": None, "attention": None,
                        "gradient_checkpointing": None})  # fmt: skip

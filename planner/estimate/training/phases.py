@@ -184,7 +184,8 @@ def frozen_units() -> pl.Expr:
     layers = pl.col("num_hidden_layers") * stage_share()
     kept = (2 * layers - 2) * pl.col("stream_bytes")
     frozen = pl.col("keeps_frozen_inputs") & pl.col("is_adapted")
-    return pl.when(frozen & (pl.col("weight_shards") > 1)).then(kept).otherwise(0.0)
+    fsdp = pl.col("sharding").is_in(["fsdp", "hsdp"]) & (pl.col("weight_shards") > 1)
+    return pl.when(frozen & fsdp).then(kept).otherwise(0.0)
 
 
 def with_head() -> pl.Expr:

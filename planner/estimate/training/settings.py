@@ -143,10 +143,11 @@ def with_inputs(cells: pl.LazyFrame) -> pl.LazyFrame:
 def resolve_settings(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     """Cells with every setting filled, and the derived dtype ledger in bytes an element.
 
-    Adds the preset's facts and, per element: `weight_element_bytes` (16- or 32-bit part of the
-    base), `compute_element_bytes`, `adapter_element_bytes`, `gradient_element_bytes`,
-    `activation_element_bytes` (outputs of linears, inside the MLP), `master_element_bytes` (0:
-    none), `stream_element_bytes` (residual stream between layers).
+    Adds the preset's facts and, per element: `stored_element_bytes` (16- or 32-bit part of the
+    base as its format stores it), `weight_element_bytes` (the same while it trains),
+    `compute_element_bytes`, `activation_element_bytes` (outputs of linears, inside the MLP),
+    `stream_element_bytes` (residual stream between layers), `adapter_element_bytes`,
+    `gradient_element_bytes` and `master_element_bytes` (0: none).
     """
     preset = tables.frameworks.select(
         "framework",
@@ -165,9 +166,11 @@ def resolve_settings(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
             is_full=trains,
             is_adapted=~trains,
             is_sharded=pl.col("sharding").is_in(SHARDS_WEIGHTS),
-            weight_element_bytes=_stored_element(),
+            stored_element_bytes=_stored_element(),
         )
-        .with_columns(compute_element_bytes=_compute_element())
+        .with_columns(
+            compute_element_bytes=_compute_element(), weight_element_bytes=_trained_storage()
+        )
         .with_columns(_derived())
         .drop(cs.starts_with("preset_"), cs.by_name("model_dtype"))
     )
@@ -188,9 +191,18 @@ def _stored_element() -> pl.Expr:
     return pl.coalesce(own, dtype_bytes("model_dtype").clip(2.0, 4.0), pl.lit(2.0))
 
 
+def _trained_storage() -> pl.Expr:
+    """Bytes of a base weight while it trains: FSDP's mixed precision shards trained ones in fp32.
+
+    Source: accelerate upcasts trained parameters where FSDP and mixed precision meet.
+    """
+    upcast = pl.col("fsdp_fp32_master") & pl.col("sharding").is_in(["fsdp", "hsdp"])
+    return pl.when(upcast & pl.col("is_full")).then(4.0).otherwise(pl.col("stored_element_bytes"))
+
+
 def _compute_element() -> pl.Expr:
     named = pl.coalesce(dtype_bytes("compute_dtype"), dtype_bytes("preset_compute_dtype"))
-    return pl.when(named.is_null()).then(pl.col("weight_element_bytes")).otherwise(named)
+    return pl.when(named.is_null()).then(pl.col("stored_element_bytes")).otherwise(named)
 
 
 def _derived() -> list[pl.Expr]:

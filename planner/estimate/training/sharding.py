@@ -52,7 +52,7 @@ def gathered_layer() -> pl.Expr:
     dense = plain * pl.col("compute_element_bytes")
     quantised = pl.col("layer_stored_bytes")
     layer = pl.min_horizontal(
-        dense, quantised * (pl.col("compute_element_bytes") / pl.col("weight_element_bytes"))
+        dense, quantised * (pl.col("compute_element_bytes") / pl.col("stored_element_bytes"))
     )
     layer = pl.when(pl.col("method") == "qlora").then(quantised).otherwise(layer)
     held = layer * (1.0 + pl.col("prefetched_layers"))

@@ -86,10 +86,11 @@ def _base_bytes() -> list[pl.Expr]:
     """
     plain = pl.sum_horizontal(f"{group}_weights_bytes" for group in UPCAST_GROUPS)
     upcast = pl.when("kbit_upcast").then(plain * (FP32 / 2.0 - 1.0)).otherwise(0.0)
+    trained = pl.col("weight_element_bytes") / pl.col("stored_element_bytes")
     layer_share = pl.col("largest_layer_parameters") / pl.col("stack_parameters")
     in_layers = pl.col("quantised_weights_bytes") + pl.col("experts_weights_bytes")
     return [
-        (pl.col("weights_bytes") + upcast).alias("base_bytes"),
+        ((pl.col("weights_bytes") + upcast) * trained).alias("base_bytes"),
         (in_layers * layer_share * pl.col("pipeline_parallel_size")).alias("layer_stored_bytes"),
     ]
 
