@@ -4,47 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import polars as pl
 
 from planner.errors import InputProblems, OutsideFailure, Problem
 from planner.verify.logs import Reading, read_output
+from planner.verify.read import INFERENCE_COLUMNS as COLUMNS
 from planner.verify.read import Measured
-
-COLUMNS: Final = (
-    "engine",
-    "engine_version",
-    "model",
-    "weight_format",
-    "gpu",
-    "gpu_count",
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-    "max_model_len",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "kv_cache_dtype",
-    "block_size",
-    "gpu_memory_utilization",
-    "enforce_eager",
-    "batch_size",
-    "input_tokens",
-    "output_tokens",
-    "total_gpu_memory_gib",
-    "weights_gib",
-    "activation_peak_gib",
-    "non_torch_gib",
-    "cuda_graph_gib",
-    "kv_cache_gib",
-    "kv_cache_tokens",
-    "total_gib",
-    "total_metric",
-    "scope",
-    "notes",
-    "score",
-)
-"""Columns of a file of measured inference runs, beside `id`."""
 
 
 def read_case(path: Path, case: Mapping[str, str | None]) -> Measured:

@@ -133,6 +133,28 @@ def test_groups_are_the_users_choice(tmp_path: Path, configs: Path) -> None:
     assert "colour" in str(wrong.exception)
 
 
+def test_a_file_may_leave_columns_out(tmp_path: Path, configs: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(
+        "id,engine,model,weight_format,weights_gib,kv_cache_gib\n"
+        "a,vllm,acme/llama-8b,bf16,14.99,\nb,imagined,acme/llama-8b,bf16,14.99,\n"
+    )
+    result = invoke("verify", path, "--models", configs, "--json")
+    assert result.exit_code == 0, result.output
+    rows = {row["id"]: row for row in json.loads(result.output)["rows"]}
+    assert rows["a"]["expected"] == pytest.approx(14.99, rel=0.01)
+    assert rows["b"]["reason"] == "no profile for the engine imagined"
+
+
+def test_values_that_are_no_numbers_are_told_with_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(HEADER + run_line("a") + run_line("b", max_num_seqs="many"))
+    result = invoke("verify", path)
+    assert result.exception is not None
+    assert f"{path}:3" in str(result.exception)
+    assert "'many' is not a count" in str(result.exception)
+
+
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
     path.write_text("gpu,usd\nh100,3\n")
