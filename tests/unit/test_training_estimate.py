@@ -70,19 +70,34 @@ def test_optimizer_in_backward_keeps_no_gradients() -> None:
     assert fused["allocated_bytes"] < plain["allocated_bytes"]
 
 
-def test_zero_stages_agree_with_deepspeed_on_model_states() -> None:
-    """DeepSpeed: 16 bytes a parameter; stage 1 cuts 12, stage 2 also 2, stage 3 all of them."""
+def deepspeed_zero(stage: int, **changes: object) -> dict[str, object]:
+    """An 8B model on eight GPUs under one of DeepSpeed's stages."""
+    layout = {"model": "llama-8b", "framework": "deepspeed", "gradient_checkpointing": "full"}
+    return cell(**layout, gpu_count=8, data_parallel_size=8, sharding=f"zero{stage}", **changes)
+
+
+def test_zero_stages_cut_the_states_that_deepspeed_cuts() -> None:
+    """Stage 1 and 2 keep 2 bytes of weights and cut 12 of the optimizer, stage 3 cuts all."""
     n, gpus = 8_030_261_248, 8
-    layout = {
-        "model": "llama-8b", "framework": "deepspeed", "gpu_count": gpus,
-        "data_parallel_size": gpus, "gradient_checkpointing": "full",
-        "gradient_accumulation_steps": 2,
-    }  # fmt: skip
-    one, two, three = estimate(*(cell(**layout, sharding=f"zero{stage}") for stage in (1, 2, 3)))
+    one, two, three = estimate(
+        *(
+            deepspeed_zero(stage, micro_batch_size=8, gradient_accumulation_steps=2)
+            for stage in (1, 2, 3)
+        )
+    )
     states = ("weights_bytes", "optimizer_bytes")
     for row, expected in ((one, 2 + 12 / gpus), (two, 2 + 12 / gpus), (three, 14 / gpus)):
+        assert row["peak_phase"].startswith("loss")
         assert sum(row[name] for name in states) == pytest.approx(expected * n, rel=0.07)
     assert one["gradients_bytes"] > two["gradients_bytes"]
+
+
+def test_zero_3_agrees_with_deepspeeds_own_estimator() -> None:
+    """estimate_zero3_model_states_mem_needs: 18 bytes a parameter over the GPUs, and one layer."""
+    (row,) = estimate(deepspeed_zero(3, sequence_tokens=128, micro_batch_size=1))
+    states = ("weights_bytes", "gradients_bytes", "optimizer_bytes")
+    own = 18 * 8_030_261_248 / 8 + 4 * 218_112_000
+    assert sum(row[name] for name in states) == pytest.approx(own, rel=0.15)
 
 
 def test_fsdp_mixed_precision_keeps_twenty_bytes_a_parameter_over_the_gpus() -> None:
