@@ -1,6 +1,6 @@
-"""Choosing: the cheapest allowed cell of each case, the runners-up, and why the others lost.
+"""The cheapest allowed cell of each case, the runners-up, and why the others lost.
 
-Pure: frames in, frames out. Ties go to fewer GPUs, then to the faster layout, then to
+Ties go to fewer GPUs, then to the faster layout, then to
 more free memory, then to the name.
 """
 
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
+
+from planner.choose.front import with_front
 
 CONFIGURATION: Final = ("gpu", "gpu_count")
 _TIE_BREAK: Final = (
@@ -27,6 +29,8 @@ _TIE_BREAK: Final = (
 )
 _VERDICT_RANK: Final = {"fits": 0, "tight": 1, "exceeds": 2, "unsupported": 3, "impossible": 4}
 RUNNERS_UP: Final = 4
+_SAID: Final = ("gpu_count", "_seconds_per_token", "utilization")
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,34 +44,53 @@ class Limits:
 
 
 def with_choice(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
-    """Add `price_state` (over-limit too), `is_eligible`, `rank_cost_usd`, `is_cheapest`, `reason`.
+    """Add `price_state` (over-limit too), `is_eligible`, `rank_cost_usd`, `is_cheapest`,
+    `is_tied`, `reason`, and the columns of `front.with_front`.
 
     A cell is eligible when its verdict allows it, it is priced within the limits, and it meets
-    the objectives. The cheapest of a case has rank 1 by cost and the tie-break.
+    the objectives. The cheapest of a case has rank 1 by cost and the tie-break; `is_tied` marks
+    it and the others of the same cost, where there are others.
     """
     decided = cells.with_columns(
         price_state=_price_state(limits),
         rank_cost_usd=rank_cost_usd(),
         _seconds_per_token=1 / pl.col("tokens_per_second"),
     ).with_columns(is_eligible=_eligible(limits))
+    eligible = decided.filter("is_eligible").select(
+        "case_index", "cell_index", "rank_cost_usd", *_TIE_BREAK
+    )
     best = (
-        decided.filter("is_eligible")
-        .sort(["case_index", "rank_cost_usd", *_TIE_BREAK], nulls_last=True, maintain_order=True)
-        .group_by("case_index", maintain_order=True)
+        eligible.filter(_is_least())
+        .sort(["case_index", *_TIE_BREAK, "cell_index"], nulls_last=True)
+        .group_by("case_index")
         .agg(
-            pl.col("cell_index").first().alias("_cheapest"),
-            pl.col("rank_cost_usd").first().alias("_least_usd"),
-            pl.col("usd_per_hour").first().alias("_least_usd_per_hour"),
+            _cheapest=pl.col("cell_index").first(),
+            _least_usd=pl.col("rank_cost_usd").first(),
+            _tied=pl.len(),
+            **{f"_least_{name.lstrip('_')}": pl.col(name).first() for name in _SAID},
         )
     )
+    helpers = ("_cheapest", "_least_usd", "_tied", *(f"_least_{n.lstrip('_')}" for n in _SAID))
+    same = same_cost(pl.col("rank_cost_usd"), pl.col("_least_usd"))
     return (
         decided.join(best, on="case_index", how="left", maintain_order="left")
         .with_columns(
             is_cheapest=(pl.col("cell_index") == pl.col("_cheapest")).fill_null(False),
+            is_tied=(pl.col("is_eligible") & same & (pl.col("_tied") > 1)).fill_null(False),
         )
         .with_columns(reason=_reason(limits))
-        .drop("_cheapest", "_least_usd", "_least_usd_per_hour")
+        .drop(helpers)
+        .pipe(with_front, allowed_verdicts(limits))
     )
+
+
+def _is_least() -> pl.Expr:
+    return same_cost(pl.col("rank_cost_usd"), pl.col("rank_cost_usd").min().over("case_index"))
+
+
+def same_cost(cost: pl.Expr, least: pl.Expr) -> pl.Expr:
+    """Whether two costs differ by no more than rounding does."""
+    return cost <= least * (1 + _ROUNDING)
 
 
 def rank_cost_usd() -> pl.Expr:
@@ -87,10 +110,14 @@ def _price_state(limits: Limits) -> pl.Expr:
     return pl.when(priced & over).then(pl.lit("over-limit")).otherwise(pl.col("price_state"))
 
 
+def allowed_verdicts(limits: Limits) -> list[str]:
+    """The verdicts that may be chosen."""
+    return ["fits", "tight"] if limits.allow_tight else ["fits"]
+
+
 def _eligible(limits: Limits) -> pl.Expr:
-    verdicts = ["fits", "tight"] if limits.allow_tight else ["fits"]
     return (
-        pl.col("verdict").is_in(verdicts)
+        pl.col("verdict").is_in(allowed_verdicts(limits))
         & (pl.col("price_state") == "priced")
         & pl.col("meets_objectives").fill_null(True)
     )
@@ -122,7 +149,7 @@ def _reason(limits: Limits) -> pl.Expr:
         .then(pl.format("no instance on offer holds {} GPUs of it", pl.col("gpu_count")))
         .when(state == "over-limit")
         .then(pl.lit("above the scenario's limits"))
-        .when(dearer > 0)
+        .when(~same_cost(pl.col("rank_cost_usd"), pl.col("_least_usd")))
         .then(
             pl.format(
                 "dearer by {} USD per {} (+{} %)",
@@ -132,37 +159,64 @@ def _reason(limits: Limits) -> pl.Expr:
             )
         )
         .when(pl.col("_least_usd").is_not_null())
-        .then(pl.lit("same cost; lost the tie (fewer GPUs, faster, more free memory, name)"))
+        .then(_lost_tie())
+    )
+
+
+def _lost_tie() -> pl.Expr:
+    """The rule of the tie-break that decided between two cells of one cost."""
+    return (
+        pl.when(pl.col("gpu_count") > pl.col("_least_gpu_count"))
+        .then(pl.lit("same cost; lost the tie: more GPUs"))
+        .when(pl.col("_seconds_per_token") > pl.col("_least_seconds_per_token"))
+        .then(pl.lit("same cost; lost the tie: slower"))
+        .when(pl.col("utilization") > pl.col("_least_utilization"))
+        .then(pl.lit("same cost; lost the tie: less free memory"))
+        .otherwise(pl.lit("same cost; lost the tie: equal, later by name"))
     )
 
 
 def best_per_configuration(cells: pl.LazyFrame) -> pl.LazyFrame:
     """One row per case x GPU x count: its best layout and offer, what the fit matrix shows."""
+    keys = ["case_index", *CONFIGURATION]
     rank = pl.col("verdict").replace_strict(_VERDICT_RANK, return_dtype=pl.Int64)
-    order = ["case_index", *CONFIGURATION, "_not_eligible", "_rank", "rank_cost_usd", *_TIE_BREAK]
+    step = (~pl.col("is_eligible")).cast(pl.Int64) * len(_VERDICT_RANK) + rank
+    least = pl.col("rank_cost_usd").min().over(keys)
     return (
-        cells.with_columns(_rank=rank, _not_eligible=~pl.col("is_eligible"))
-        .sort(order, nulls_last=True, maintain_order=True)
-        .unique(["case_index", *CONFIGURATION], keep="first", maintain_order=True)
-        .drop("_rank", "_not_eligible")
+        # The few best of each are found first, so that only they are sorted by every rule.
+        cells.with_columns(_step=step)
+        .filter(pl.col("_step") == pl.col("_step").min().over(keys))
+        .filter((pl.col("rank_cost_usd") == least) | least.is_null())
+        .sort([*keys, *_TIE_BREAK], nulls_last=True, maintain_order=True)
+        .unique(keys, keep="first", maintain_order=True)
+        .drop("_step")
     )
 
 
-def ranked(cells: pl.LazyFrame, count: int = RUNNERS_UP + 1) -> pl.LazyFrame:
+def ranked(
+    cells: pl.LazyFrame, count: int = RUNNERS_UP + 1, *, within: float | None = None
+) -> pl.LazyFrame:
     """The `count` best eligible cells of each case, at most one a configuration and provider.
 
-    Adds `rank` (1 is the cheapest).
+    Adds `rank` (1 is the cheapest) and `surcharge_ratio` over the cheapest. `within` takes only
+    cells that are dearer by at most this share.
     """
-    order = ["case_index", "rank_cost_usd", *_TIE_BREAK]
+    keys = ["case_index", *CONFIGURATION, "provider", "purchase"]
+    eligible = cells.filter("is_eligible")
+    if within is not None:
+        least = pl.col("rank_cost_usd").min().over("case_index")
+        eligible = eligible.filter(same_cost(pl.col("rank_cost_usd"), least * (1 + within)))
+    cheapest_of = pl.col("rank_cost_usd").min().over(keys)
     return (
-        cells.filter("is_eligible")
-        .sort(order, nulls_last=True, maintain_order=True)
-        .unique(
-            ["case_index", *CONFIGURATION, "provider", "purchase"],
-            keep="first",
-            maintain_order=True,
+        eligible.filter(pl.col("rank_cost_usd") == cheapest_of)
+        .sort(["case_index", "rank_cost_usd", *_TIE_BREAK], nulls_last=True, maintain_order=True)
+        .unique(keys, keep="first", maintain_order=True)
+        .with_columns(
+            rank=pl.col("cell_index").cum_count().over("case_index"),
+            surcharge_ratio=pl.col("rank_cost_usd")
+            / pl.col("rank_cost_usd").first().over("case_index")
+            - 1,
         )
-        .with_columns(rank=pl.col("cell_index").cum_count().over("case_index"))
         .filter(pl.col("rank") <= count)
     )
 
