@@ -145,11 +145,18 @@ def capacity_columns() -> list[pl.Expr]:
 
 
 def device_columns() -> list[pl.Expr]:
-    """What nvidia-smi shows: the total, with the pool filled where the engine reserves one."""
+    """What nvidia-smi shows: the total, with the pool filled where the engine reserves one.
+
+    An engine with a pool gives its profiling peak back before it serves; the upper bound is that
+    of an engine under full load.
+    """
+    peak = pl.col("activations_bytes") + pl.col("logits_bytes")
     cache = sum_items(("kv_cache", "recurrent_state"))
     filled = pl.max_horizontal(pl.col("kv_pool_bytes"), 0.0) - cache
     shown = pl.when(pl.col("is_pooled") > 0).then(filled).otherwise(0.0)
+    idle = pl.when(pl.col("is_pooled") > 0).then(peak).otherwise(0.0)
     return [
-        (pl.col(f"total_{end}bytes") + shown).alias(f"device_{end}bytes")
-        for end in ("low_", "", "high_")
+        (pl.col("total_low_bytes") + shown - idle).alias("device_low_bytes"),
+        (pl.col("total_bytes") + shown - idle).alias("device_bytes"),
+        (pl.col("total_high_bytes") + shown).alias("device_high_bytes"),
     ]
