@@ -127,6 +127,7 @@ def test_what_cannot_be_estimated_has_a_reason() -> None:
         cell(optimizer="unheard-of"),
         cell(tensor_parallel_size=3, gpu_count=3),
         cell(pipeline_parallel_size=64, gpu_count=64),
+        cell(attention="flash", gpu="t4-16gb"),
         cell(),
     )
     reasons = [row["unsupported_reason"] or row["impossible_reason"] for row in rows]

@@ -26,6 +26,8 @@ def _unsupported() -> pl.Expr:
         .then(pl.format("weights in {} cannot be trained in full", pl.col("weight_format")))
         .when(pl.col("layers_saved_bytes").is_null())
         .then(pl.lit("the model is unknown"))
+        .when((pl.col("attention") == "flash") & pl.col("lacks_flash"))
+        .then(pl.lit("flash attention needs compute capability 8.0: use sdpa or eager"))
         .when((method != "full") & (pl.col("adapter_count") <= 0))
         .then(pl.lit("no linear layer of the model has a LoRA target's name, or the rank is 0"))
         .otherwise(None)
