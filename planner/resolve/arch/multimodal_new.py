@@ -131,7 +131,7 @@ def _molmo2(config: Config, text: Config, s: Sheet) -> None:
     m, b = s.at("multi_modal_projector.image_projector"), bool(a.get("mlp_bias"))
     m.linear("gate_proj", h, a.intermediate_size, bias=b)
     m.linear("up_proj", h, a.intermediate_size, bias=b)
-    m.linear("down_proj", a.intermediate_size, a.text_hidden_size, bias=b)
+    m.linear("down_proj", a.intermediate_size, a.text_hidden_size)
 
 
 NEW_COMPOSITES = (

@@ -184,7 +184,7 @@ def _granite4_vision(config: Config, text: Config, s: Sheet) -> None:
             x = o.at(name, copies=copies)
             x.param("query", 1, query**2, h)
             x.param("image_positions", 1, window**2, h)
-            qformer(own, x.at("qformer"), h)
+            qformer(own, x.at("qformer"), h, own=h)
             x.norm("norm", h, "layer")
             x.linear("out_linear", h, out, bias=True)
 

@@ -24,6 +24,7 @@ from planner.resolve.arch import (
     families_shared,
     families_sparse,
     families_tail,
+    multimodal_old,
 )
 from planner.resolve.arch.config import (
     Config,
@@ -76,6 +77,7 @@ def families() -> dict[str, Family]:
         families_shared,
         families_sparse,
         families_tail,
+        multimodal_old,
     )
     return {name: family for m in modules for family in m.FAMILIES for name in family.types}
 
@@ -91,6 +93,7 @@ def composites() -> dict[str, Composite]:
             *NEW_COMPOSITES,
             *TAIL_COMPOSITES,
             *VQ_COMPOSITES,
+            *multimodal_old.OLD_COMPOSITES,
         )
         for name in item.types
     }

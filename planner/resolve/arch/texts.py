@@ -16,7 +16,12 @@ def text_config(config: Config, composite: Composite) -> Config:
     return config.sub(composite.text)
 
 
-FLAT_TEXTS = {"phi3_v": "phi3", "phi4_multimodal": "phi3", "chameleon": "chameleon_text"}
+FLAT_TEXTS = {
+    "phi3_v": "phi3",
+    "phi4_multimodal": "phi3",
+    "chameleon": "chameleon_text",
+    "idefics": "idefics_text",
+}
 
 
 MINICPMV_TEXTS = {"2.5": "llama", "2.6": "qwen2", "4.0": "llama", "4.5": "qwen3"}

@@ -232,7 +232,7 @@ def granite_speech(config: Config, s: Sheet) -> None:
 def qformer(config: Config, s: Sheet, seen: int | None = None, *, first_norm: bool = True) -> None:
     """The querying transformer of BLIP-2; `seen` is the width of what it looks at."""
     seen = config.encoder_hidden_size if seen is None else seen
-    h, inner, n = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    h, inner, n = own or config.hidden_size, config.intermediate_size, config.num_hidden_layers
     if first_norm:
         s.norm("layernorm", h, "layer")
     crossing = len(range(0, n, config.cross_attention_frequency))

@@ -184,14 +184,18 @@ def molmo2(config: Config, s: Sheet) -> None:
     bias = bool(config.get("attention_bias"))
     s.param("positional_embedding", rows, h)
     s.linear("patch_embedding", config.num_channels * p * p, h, bias=True)
-    write_block(
-        s.at("layers.{j}", copies=config.num_hidden_layers),
-        h,
-        config.intermediate_size,
-        names=("q_proj", "k_proj", "v_proj", "o_proj"),
-        qkv_bias=bias,
-        out_bias=bias,
-    )
+    b = s.at("layers.{j}", copies=config.num_hidden_layers)
+    d = config.head_dim
+    q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
+    a = b.at("self_attn")
+    a.linear("q_proj", h, q, bias=bias)
+    a.linear("k_proj", h, kv, bias=bias)
+    a.linear("v_proj", h, kv, bias=bias)
+    a.linear("o_proj", q, h, bias=bias)
+    b.linear("mlp.fc1", h, config.intermediate_size, bias=True)
+    b.linear("mlp.fc2", config.intermediate_size, h, bias=True)
+    b.norm("layer_norm1", h, "layer")
+    b.norm("layer_norm2", h, "layer")
 
 
 NEW_TOWERS = {
