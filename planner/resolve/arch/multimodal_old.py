@@ -16,7 +16,7 @@ def _idefics(config: Config, text: Config, s: Sheet) -> None:
     own, h = config.sub("vision_config"), text.hidden_size
     v = own.embed_dim
     clip(own, s.at("vision_model"))
-    crossing = -(-depth(text) // int(config.cross_layer_interval))
+    crossing = depth(text) // int(config.cross_layer_interval)
     g = s.booked("attention", whole=False).at("gated_cross_attn_layers.{j}", copies=crossing)
     g.param("alpha_cross_attn", 1)
     g.param("alpha_dense", 1)

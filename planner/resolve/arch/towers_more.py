@@ -229,8 +229,18 @@ def granite_speech(config: Config, s: Sheet) -> None:
     s.linear("out_mid", config.output_dim, h, bias=True)
 
 
-def qformer(config: Config, s: Sheet, seen: int | None = None, *, first_norm: bool = True) -> None:
-    """The querying transformer of BLIP-2; `seen` is the width of what it looks at."""
+def qformer(
+    config: Config,
+    s: Sheet,
+    seen: int | None = None,
+    *,
+    first_norm: bool = True,
+    own: int = 0,
+) -> None:
+    """The querying transformer of BLIP-2; `seen` is the width of what it looks at.
+
+    `own` is its own width, where the config's is not meant.
+    """
     seen = config.encoder_hidden_size if seen is None else seen
     h, inner, n = own or config.hidden_size, config.intermediate_size, config.num_hidden_layers
     if first_norm:
