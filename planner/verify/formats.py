@@ -25,8 +25,8 @@ def measured_format(
 ) -> str:
     """The format id to estimate a run with.
 
-    A run in the bits its checkpoint is stored in uses the checkpoint's own layout, which knows
-    which modules stay in 16 bits. Group formats whose group was not printed take 128.
+    A run in bits its checkpoint stores modules in uses the checkpoint's own layout, which knows
+    which modules have other formats. Group formats whose group was not printed take 128.
 
     Args:
         name: what the run says.
@@ -37,7 +37,7 @@ def measured_format(
     known = _known(name, resolve)
     if name in _PLAIN or not own:
         return known or name
-    if known is None or bits.get(own[0]) == bits.get(known):
+    if known is None or any(bits.get(stored) == bits.get(known) for stored in own):
         return CHECKPOINT
     return known
 

@@ -273,6 +273,8 @@ def known(name: str) -> str | None:
     [
         ("fp8", (), "fp8"),
         ("fp8", ("fp8-block",), "checkpoint"),
+        ("fp8", ("mxfp4", "fp8-block"), "checkpoint"),
+        ("fp8", ("mxfp4",), "fp8"),
         ("bf16", ("fp8-block",), "bf16"),
         ("gptq-int4", (), "gptq-int4-g128"),
         ("gptq-int4-odd", ("gptq-int4-g128",), "checkpoint"),
