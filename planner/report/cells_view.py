@@ -12,6 +12,7 @@ from planner.report import words
 from planner.report.pack import Column, number_column, text_column
 
 _TRACE: Final = -1
+_FAR: Final = 1.5
 _DEARER: Final = "dearer by "
 _SIZES: Final = ("total_low_gib", "total_gib", "total_high_gib", "budget_gib")
 _NUMBERS: Final = (
@@ -58,11 +59,14 @@ def matrix_columns(frame: pl.DataFrame, plan: Plan) -> list[Column]:
     def money(value: float) -> str:
         return words.usd(value, currency)
 
-    sizes = [("low", "total_low_gib"), ("total", "total_gib"), ("high", "total_high_gib")]
+    near = _near_budget(frame)
     columns = [
         text_column("state", _state(frame)),
         text_column("text", _text(frame)),
-        *(_tenths(short, frame[name]) for short, name in (*sizes, ("budget", "budget_gib"))),
+        _tenths("total", frame["total_gib"]),
+        _tenths("budget", frame["budget_gib"]),
+        _tenths("low", near["total_low_gib"]),
+        _tenths("high", near["total_high_gib"]),
         *(_tenths(part, frame[f"{part}_gib"]) for part in COMPONENTS),
         _rounded("hour", frame["usd_per_hour"], 4, money),
         _rounded("month", frame["usd_per_month"], 2, money),
@@ -75,9 +79,16 @@ def matrix_columns(frame: pl.DataFrame, plan: Plan) -> list[Column]:
         _significant("ttft", frame, "time_to_first_token_ms"),
         _significant("tpot", frame, "time_per_output_token_ms"),
         number_column("context", frame["max_context_tokens"], words.count),
-        number_column("sequences", frame["max_concurrent_sequences"], words.count),
+        number_column("sequences", _floored(frame["max_concurrent_sequences"]), words.count),
     ]
     return [column for column in columns if column.texts or column.name in ("state", "text")]
+
+
+def _near_budget(frame: pl.DataFrame) -> pl.DataFrame:
+    """Ranges where they can decide: a cell far over its budget is over it at any estimate."""
+    near = pl.col("total_gib") <= _FAR * pl.col("budget_gib")
+    ranges = ("total_low_gib", "total_high_gib")
+    return frame.select(pl.when(near).then(pl.col(name)).alias(name) for name in ranges)
 
 
 def _state(frame: pl.DataFrame) -> pl.Series:
@@ -147,6 +158,13 @@ def _significant(name: str, frame: pl.DataFrame, column: str) -> Column:
     held = pl.col("verdict").is_in(["fits", "tight"])
     values = frame.select(v=pl.when(held).then(pl.col(column)).round_sig_figs(2))["v"]
     return number_column(name, values, words.plain_number)
+
+
+def _floored(values: pl.Series) -> pl.Series:
+    """Counts with two significant digits, rounded down: what is shown does fit."""
+    frame = values.to_frame("v")
+    step = pl.when(pl.col("v") >= 1000).then(100).when(pl.col("v") >= 100).then(10).otherwise(1)
+    return frame.select(v=pl.col("v") // step * step)["v"]
 
 
 def _rounded(name: str, values: pl.Series, digits: int, form: Callable[[float], str]) -> Column:

@@ -19,7 +19,7 @@ _SCRIPTS: Final = ("data", "matrix", "explain", "compare", "limits", "main")
 _QUOTED: Final = re.compile(r"""("(?:[^"\\\n]|\\.)*"|`[^`]*`)|([^"`]+)""")
 _CSS_SPACE: Final = re.compile(r"[ \n]*([{};,])[ \n]*|(:) ")
 _JS_SPACE: Final = re.compile(r"[ \n]*([{};,])[ \n]*| ?([=?:&|<>*()!]+) ?")
-_DETAILS_IN_PAGE: Final = 120
+_DETAILS_IN_PAGE: Final = 64
 """Ledgers with formulas that the page carries; the rest is in plan.json and `planner explain`."""
 
 
@@ -38,6 +38,7 @@ def render_html(plan: Plan) -> bytes:
         choices=view.choices(plan),
         figures=view.figures(plan),
         cost_groups=sources_view.cost_groups(plan),
+        fallbacks=sources_view.fallbacks(plan),
         facts=sources_view.facts(plan),
         price_dates=sources_view.price_dates(plan),
         workload_lines=sources_view.workload_lines(plan),
@@ -218,7 +219,7 @@ def _details(plan: Plan, index: Mapping[tuple[str, int], Any]) -> list[Any]:
         for position, case in enumerate(plan.cases):
             if case.is_bought is bought:
                 first = [] if case.cheapest is None else [case.cheapest]
-                rest = case.runners_up if bought else ()
+                rest = case.runners_up[:1] if bought else ()
                 order.extend((position, number) for number in (*first, *rest))
     positions = {c.configuration_id: i for i, c in enumerate(plan.configurations)}
     found = []

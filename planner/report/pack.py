@@ -23,6 +23,8 @@ _ONE_BYTE: Final = 256
 _TWO_BYTES: Final = 65536
 _SAMPLE_BYTES: Final = 60_000
 _WORTH_STEPS: Final = 24
+_HARMLESS: Final = str.maketrans("<&", ":,")
+_ORIGINAL: Final = str.maketrans(":,", "<&")
 _NUMBER: Final = re.compile(r"[\d,]+(\.\d+)?")
 
 
@@ -57,7 +59,7 @@ def _coded(name: str, values: pl.Series, unique: pl.Series, texts: Sequence[str]
 
 
 def pack(head: Mapping[str, Any], columns: Sequence[Column], width: int) -> str:
-    """Head and columns as base64 text; `width` is the number of configurations.
+    """Head and columns as base85 text without `<` and `&`; `width` counts the configurations.
 
     `head` gets a key `columns`: name, bytes a code, whether it is stored by configuration, texts.
     """
@@ -74,7 +76,8 @@ def pack(head: Mapping[str, Any], columns: Sequence[Column], width: int) -> str:
     text = json.dumps({**head, "columns": described}, ensure_ascii=False, separators=(",", ":"))
     encoded = text.encode()
     content = b"".join([len(encoded).to_bytes(4, "little"), encoded, *blocks])
-    return base64.b64encode(gzip.compress(content, compresslevel=9, mtime=0)).decode()
+    squeezed = gzip.compress(content, compresslevel=9, mtime=0)
+    return f"{len(squeezed)} {base64.b85encode(squeezed, pad=True).decode().translate(_HARMLESS)}"
 
 
 def _steps(texts: Sequence[str]) -> dict[str, Any] | list[str]:
@@ -104,7 +107,8 @@ def _texts(stored: dict[str, Any] | list[str]) -> list[str]:
 
 def unpack(text: str) -> tuple[dict[str, Any], dict[str, list[str | None]]]:
     """What `pack` put in: the head and the columns as texts, case by case. For tests."""
-    content = gzip.decompress(base64.b64decode(text))
+    length, _, digits = text.partition(" ")
+    content = gzip.decompress(base64.b85decode(digits.translate(_ORIGINAL))[: int(length)])
     size = int.from_bytes(content[:4], "little")
     head = json.loads(content[4 : 4 + size])
     cells, position = head["rows"] * head["width"], 4 + size

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from planner.plan import Plan
-from planner.report import words
+from planner.report import view, words
 
 _HASH_SHOWN: Final = 12
 
@@ -49,7 +49,9 @@ def cost_groups(plan: Plan) -> tuple[ShareGroup, ...]:
         ("By GPU", [(names.get(str(c.get("gpu")), ""), usd) for _, c, usd in rows]),
         ("By provider", [(str(cell.get("provider") or "none"), usd) for _, cell, usd in rows]),
     )
-    return tuple(_share_group(plan, title, pairs) for title, pairs in groups if pairs)
+    found = [_share_group(plan, title, pairs) for title, pairs in groups if pairs]
+    told = [group for group in found if len(group.shares) > 1]
+    return tuple(told or found[:1])
 
 
 def _share_group(plan: Plan, title: str, pairs: Sequence[tuple[str, float]]) -> ShareGroup:
@@ -76,6 +78,50 @@ def _share_group(plan: Plan, title: str, pairs: Sequence[tuple[str, float]]) -> 
     else:
         finding = f"{first.name} takes {first.percent} of {words.usd(whole, currency)} a month."
     return ShareGroup(title, finding, shares)
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What changes where a first choice is sold out."""
+
+    purchase: str
+    first: str
+    second: str
+    more: str
+
+
+def fallbacks(plan: Plan) -> tuple[str, tuple[Fallback, ...]]:
+    """A finding, and per purchase what the next hardware costs on top a month, dearest first."""
+    currency = plan.scenario.currency
+    index, varying = view.configuration_index(plan), view.varying_axes(plan)
+    rows: list[tuple[float, Fallback]] = []
+    for case in plan.cases:
+        if not case.is_bought or case.cheapest is None:
+            continue
+        cell = plan.details[case.cheapest].cell
+        first = view.configuration_of(index, cell)
+        runner = view.runner_up(plan, case, first, index)
+        if first is None or runner is None:
+            continue
+        second = view.configuration_of(index, runner.cell)
+        month, other = cell.get("usd_per_month"), runner.cell.get("usd_per_month")
+        if second is None or second == first or month is None or other is None:
+            continue
+        name = f"{words.model_name(case.model)}, {view.case_what(case, varying)}"
+        labels = (words.times_sign(first.label), words.times_sign(second.label))
+        more = f"+{words.usd(other - month, currency)}"
+        rows.append((other - month, Fallback(name, *labels, more)))
+    rows.sort(key=lambda row: -row[0])
+    whole = sum(extra for extra, _ in rows)
+    if not rows:
+        return "", ()
+    finding = (
+        f"Taking the runner-up for all {len(rows)} instead costs "
+        f"{words.usd(whole, currency)} more a month."
+        if len(rows) > 1
+        else f"Taking the runner-up instead costs {words.usd(whole, currency)} more a month."
+    )
+    return finding, tuple(fallback for _, fallback in rows)
 
 
 def facts(plan: Plan) -> tuple[tuple[str, str], ...]:

@@ -134,7 +134,7 @@ def _choice(
     detail = None if case.cheapest is None else plan.details[case.cheapest]
     cell: Mapping[str, Any] = {} if detail is None else detail.cell
     configuration = configuration_of(index, cell)
-    runner = _runner_up(plan, case, configuration, index)
+    runner = runner_up(plan, case, configuration, index)
     other = None if runner is None else configuration_of(index, runner.cell)
     currency, month = plan.scenario.currency, cell.get("usd_per_month")
     utilization = cell.get("utilization")
@@ -174,7 +174,7 @@ def _link(
     return f"{case}.{list(index.values()).index(configuration)}"
 
 
-def _runner_up(
+def runner_up(
     plan: Plan,
     case: PlanCase,
     chosen: PlanConfiguration | None,

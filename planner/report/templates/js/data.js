@@ -32,8 +32,20 @@ function spelledNumbers(stored) {
   }
   return texts;
 }
+const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%,()*+-;:=>?@^_`{|}~";
+// The number of bytes, a space, then four bytes in every five characters.
+function fromBase85(packed) {
+  const [length, text] = packed.split(" "), value = new Uint8Array(128), bytes = new DataView(new ArrayBuffer(text.length / 5 * 4));
+  for (let digit = 0; digit < 85; digit++) value[DIGITS.charCodeAt(digit)] = digit;
+  for (let at = 0, to = 0; at < text.length; at += 5, to += 4) {
+    let word = 0;
+    for (let digit = at; digit < at + 5; digit++) word = word * 85 + value[text.charCodeAt(digit)];
+    bytes.setUint32(to, word);
+  }
+  return new Uint8Array(bytes.buffer, 0, Number(length));
+}
 async function readPacked(text) {
-  const raw = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const raw = fromBase85(text);
   const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream("gzip"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
   const size = new DataView(bytes.buffer).getUint32(0, true);

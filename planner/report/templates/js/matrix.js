@@ -10,7 +10,7 @@ function startMatrix(plan, explain) {
     find("#axes").append(make("label", {}, label + " ", select));
     return { key: "f." + axis, select, position, values };
   }).filter(Boolean);
-  let lines = [], shown = [], cursor = { line: 0, col: 0 }, drawn = "", selected = null;
+  let lines = [], shown = [], cursor = { line: 0, col: 0 }, drawn = "", headed = null, selected = null;
 
   function readControls(at) {
     for (const [key, control] of Object.entries(controls)) {
@@ -74,12 +74,13 @@ function startMatrix(plan, explain) {
     find("#matrix-finding").textContent = !rows.length ? "No case matches these filters." : some === rows.length ? "Every case shown fits somewhere." : some + " of the " + rows.length + " cases shown fit somewhere.";
     cursor = { line: Math.max(0, lines.findIndex((line) => line.row !== undefined)), col: 0 };
     countActive();
-    drawHead();
+    if (headed !== shown.join()) drawHead();
+    grid.setAttribute("aria-rowcount", lines.length + 1);
     drawn = "";
     paint();
   }
   function drawHead() {
-    grid.setAttribute("aria-rowcount", lines.length + 1);
+    headed = shown.join();
     grid.setAttribute("aria-colcount", shown.length + 1);
     head.replaceChildren(make("tr", { "aria-rowindex": 1 }, make("th", { scope: "col", text: "Case" }), ...shown.map((col) => make("th", { scope: "col", title: plan.configurations.label[col] + ", " + plan.configurations.usable[col] + " GiB usable each" }, plan.configurations.label[col], make("small", { text: plan.configurations.hour[col] ? plan.configurations.hour[col] + "/h" : "no price" })))));
     grid.style.width = firstWidth() + shown.length * columnWidth() + "px";
