@@ -134,3 +134,13 @@ def test_old_names_of_a_renamed_type_are_read() -> None:
     }
     assert read(old).parameters == read(new).parameters
     assert any("read as 'falcon'" in text for text in read(old).assumptions)
+
+
+@pytest.mark.parametrize("value", [True, 1.5, ["a"], {"a": 1}, "x"])
+@pytest.mark.parametrize("key", ["config_groups", "ignore", "quantized_layers", "quant_method"])
+def test_odd_quantisation_sections_never_end_in_a_traceback(key: str, value: Any) -> None:
+    section = {"quant_method": "compressed-tensors", "quant_algo": "MIXED_PRECISION", key: value}
+    try:
+        read(llama(quantization_config=section))
+    except PlannerError as error:
+        assert "some/model" in str(error)

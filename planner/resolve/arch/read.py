@@ -57,6 +57,18 @@ TYPE_ALIASES = {
 }
 
 
+# What odd values in a config file end in, wherever they are met.
+UNREADABLE = (
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    ZeroDivisionError,
+)
+
+
 @cache
 def families() -> dict[str, Family]:
     """Family by model type."""
@@ -136,7 +148,7 @@ def read_config(
         return _read(config, model, source, include_mtp, hf_quant_config)
     except (ConfigProblem, UnknownModelType) as error:
         raise type(error)(f"{model}: {error}") from None
-    except (TypeError, ValueError, KeyError, IndexError, ZeroDivisionError) as error:
+    except UNREADABLE as error:
         raise ConfigProblem(
             f"{model}: the config cannot be read as type"
             f" '{config.get('model_type')}': {type(error).__name__}: {error}"
