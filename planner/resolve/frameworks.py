@@ -18,6 +18,7 @@ OPTIMIZER_SCHEMA: Final[dict[str, Any]] = {
     "low_rank": pl.Float64,
     "paged": pl.Boolean,
     "step_copies": pl.Float64,
+    "step_per_tensor": pl.Boolean,
     "master_bytes": pl.Float64,
     "aliases": pl.List(pl.String),
     "source": pl.String,
@@ -45,6 +46,7 @@ FRAMEWORK_SCHEMA: Final[dict[str, Any]] = {
     "transformers_version": pl.Float64,
     "holds_logits": pl.Boolean,
     "loss_chunk_tokens": pl.Int64,
+    "chunk_saved_bytes": pl.Float64,
     "sequence_parallel": pl.Boolean,
     "bucket_bytes": pl.Float64,
     "prefetched_layers": pl.Float64,
@@ -72,6 +74,7 @@ FRAMEWORK_SCHEMA: Final[dict[str, Any]] = {
 _OPTIMIZER_DEFAULTS: Final[dict[str, Any]] = {
     "state_block": 0,
     "factored": False,
+    "step_per_tensor": False,
     "low_rank": 0,
     "paged": False,
     "master_bytes": 0,

@@ -39,6 +39,7 @@ OPTIMIZER_FACTS: Final = (
     "low_rank",
     "paged",
     "step_copies",
+    "step_per_tensor",
     "master_bytes",
 )
 ALLOCATOR_FACTS: Final = (

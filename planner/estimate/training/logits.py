@@ -97,7 +97,7 @@ def _chunks() -> pl.Expr:
     Liger's fused linear cross entropy takes as many chunks as the vocabulary is wider than the
     hidden size, and keeps the gradient of the head's input, and of the head's weight where it
     trains. `chunked` (litgpt, torchtune) runs the head first: the logits stay, the fp32 work is
-    per chunk.
+    per chunk, and each chunk's log-softmax waits for the backward pass (`chunk_saved_bytes`).
     """
     tokens, vocabulary = pl.col("rank_tokens"), pl.col("rank_vocabulary")
     own = logits_element_bytes()
@@ -106,7 +106,8 @@ def _chunks() -> pl.Expr:
     liger_rows = pl.min_horizontal(liger_rows, tokens)
     liger = liger_rows * vocabulary * (own + FP32) + own * tokens * pl.col("hidden_size")
     rows = pl.min_horizontal(pl.col("loss_chunk_tokens").cast(pl.Float64), tokens)
-    chunked = own * tokens * vocabulary + rows * vocabulary * 2 * FP32
+    kept = own + pl.col("chunk_saved_bytes")
+    chunked = kept * tokens * vocabulary + rows * vocabulary * 2 * FP32
     return (
         pl.when(pl.col("loss_kernel") == "liger")
         .then(liger)

@@ -3,7 +3,8 @@
 Columns from the optimizers catalog: `full_states` (tensors as large as the parameter),
 `state_bytes` (per element; null: the trained parameter's dtype), `state_block` (elements that
 share one fp32 scale; 0: none), `factored` (a row and a column statistic instead of one state),
-`low_rank`, `paged`, `step_copies` (temporaries as large as the parameters), `master_bytes`.
+`low_rank`, `paged`, `step_copies` (temporaries as large as the parameters), `step_per_tensor` (one
+tensor after the other), `master_bytes`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def step_bytes() -> pl.Expr:
         .otherwise(foreach.cast(pl.Float64))
     )
     each = (
-        pl.when("optimizer_in_backward")
+        pl.when(pl.col("optimizer_in_backward") | pl.col("step_per_tensor"))
         .then(pl.min_horizontal("largest_tensor_parameters", "updated_parameters"))
         .otherwise(pl.col("updated_parameters"))
     )

@@ -46,6 +46,7 @@ PRESET_FACTS: Final = (
     "logits_backward_copies",
     "holds_logits",
     "loss_chunk_tokens",
+    "chunk_saved_bytes",
     "sequence_parallel",
     "bucket_bytes",
     "prefetched_layers",
