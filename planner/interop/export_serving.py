@@ -17,7 +17,7 @@ _VLLM_ONLINE: Final = {
     "int8-bnb": "bitsandbytes",
 }
 _SGLANG_ONLINE: Final = {"fp8": "fp8", "fp8-dynamic": "fp8", "nf4": "bitsandbytes"}
-_KV_VLLM: Final = {"fp8": "fp8", "bf16": "bfloat16"}
+_KV_VLLM: Final = {"fp8": "fp8", "bf16": "bfloat16", "fp16": "float16"}
 _KV_SGLANG: Final = {"fp8": "fp8_e5m2", "bf16": "bf16"}
 _KV_LLAMA: Final = {"fp16": "f16", "bf16": "bf16", "fp32": "f32", "int8": "q8_0"}
 _NEEDS_CHECKPOINT: Final = "# weights: the estimate is for a checkpoint in the format {}; name it"
@@ -42,9 +42,11 @@ def vllm_arguments(launch: Launch) -> list[str]:
     words += ["--max-num-batched-tokens", str(batched(launch))]
     words += _dtype(launch, _VLLM_DTYPES, _VLLM_ONLINE)
     kv = str(launch.get("kv_cache_dtype", "auto"))
-    if kv in _KV_VLLM and not (kv == "bf16" and launch.get("dtype") == "bfloat16"):
-        words += ["--kv-cache-dtype", _KV_VLLM[kv]]
-    elif kv not in ("auto", *_KV_VLLM) and not (kv == "fp16" and launch.get("dtype") == "float16"):
+    if kv in _KV_VLLM:
+        # `auto` is the model's own type, and older versions know no other name for it.
+        if _KV_VLLM[kv] != launch.get("dtype"):
+            words += ["--kv-cache-dtype", _KV_VLLM[kv]]
+    elif kv != "auto":
         raise refuse("vllm", f"vLLM has no KV cache of {kv}")
     if launch.get("enforce_eager"):
         words.append("--enforce-eager")

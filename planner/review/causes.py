@@ -29,21 +29,21 @@ _OFFER: Final = ("gpu", "gpu_count", "provider", "region", "instance_type", "pur
 
 @dataclass(slots=True)
 class Lookup:
-    """A plan with its cells at hand: (case index, configuration id) -> row of the matrix."""
+    """A plan with its cells at hand: (case index, GPU, count) -> row of the matrix."""
 
     plan: Plan
     cases: dict[str, int] = field(init=False)
-    rows: dict[tuple[int, str], int] = field(init=False)
+    rows: dict[tuple[int, str, int], int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.cases = {case.case_id: index for index, case in enumerate(self.plan.cases)}
-        names = [c.configuration_id for c in self.plan.configurations]
+        names = [(c.gpu, c.gpu_count) for c in self.plan.configurations]
         pairs = zip(self.plan.matrix["case"], self.plan.matrix["configuration"], strict=True)
-        self.rows = {(case, names[conf]): row for row, (case, conf) in enumerate(pairs)}
+        self.rows = {(case, *names[conf]): row for row, (case, conf) in enumerate(pairs)}
 
-    def cell(self, case_id: str, configuration_id: str) -> dict[str, Any] | None:
+    def cell(self, case_id: str, gpu: str, gpu_count: int) -> dict[str, Any] | None:
         """The best cell of a case at a configuration."""
-        row = self.rows.get((self.cases[case_id], configuration_id))
+        row = self.rows.get((self.cases[case_id], gpu, gpu_count))
         if row is None:
             return None
         return {name: column[row] for name, column in self.plan.matrix.items()}
@@ -57,14 +57,17 @@ def causes(
     base: Lookup, before: PlanCase, head: Lookup, after: PlanCase, *, alternatives: bool
 ) -> tuple[str, ...]:
     """Causes of a change, the most telling first; never empty for a change with one."""
-    found = list(_values(before, after))
+    moved = list(_values(before, after))
+    # The old case is still there: what is bought moved to another alternative.
+    switched = alternatives and before.case_id in head.cases and before.case_id != after.case_id
+    found = [f"now buys the alternative {text}" for text in moved] if switched else list(moved)
     fields = changed_fields(
         base.plan.inputs.resolved,
         head.plan.inputs.resolved,
         after.workload,
         alternatives=alternatives,
     )
-    told = {text.split(" ")[0] for text in found}
+    told = {text.split(" ")[0] for text in moved}
     fields = [text for text in fields if text.split(" ")[0].rpartition(".")[2] not in told]
     found += fields[:_FIELDS_SHOWN]
     if len(fields) > _FIELDS_SHOWN:
@@ -72,7 +75,7 @@ def causes(
     found += _model(base.plan, before, head.plan, after)
     found += _price(base, before, head, after)
     found += _memory(base, before, head, after)
-    if not fields and not list(_values(before, after)):
+    if not fields and not moved:
         found += _versions(base.plan, head.plan)
     return tuple(dict.fromkeys(found))
 
@@ -113,15 +116,15 @@ def _price(base: Lookup, before: PlanCase, head: Lookup, after: PlanCase) -> Ite
     old = base.chosen(before)
     if old is None:
         return
-    name = f"{old['gpu_count']}x {old['gpu']}"
-    known = {c.configuration_id for c in head.plan.configurations}
+    name = (str(old["gpu"]), int(old["gpu_count"]))
+    known = {(c.gpu, c.gpu_count) for c in head.plan.configurations}
     if name not in known:
         yield f"{old['gpu_count']}× {old['gpu']} is no longer in the supply"
         return
     price = _same_offer(old, head, after)
     was = old.get("usd_per_hour")
     if price is None:
-        cell = head.cell(after.case_id, name)
+        cell = head.cell(after.case_id, *name)
         if cell and cell["price_state"] == "unpriced":
             yield f"{old['gpu_count']}× {old['gpu']} has no price any more"
     elif was:
@@ -157,8 +160,8 @@ def _memory(base: Lookup, before: PlanCase, head: Lookup, after: PlanCase) -> It
         chosen = lookup.chosen(case)
         if chosen is None:
             continue
-        name = f"{chosen['gpu_count']}x {chosen['gpu']}"
-        old, new = base.cell(before.case_id, name), head.cell(after.case_id, name)
+        name = (str(chosen["gpu"]), int(chosen["gpu_count"]))
+        old, new = base.cell(before.case_id, *name), head.cell(after.case_id, *name)
         if old is None or new is None or old["total_gib"] is None or new["total_gib"] is None:
             continue
         moved = {

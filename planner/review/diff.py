@@ -196,12 +196,12 @@ def _cases(plan: Plan | None) -> tuple[PlanCase, ...]:
     return plan.cases if plan else ()
 
 
-def _verdicts(plan: Plan) -> dict[tuple[str, str], str]:
+def _verdicts(plan: Plan) -> dict[tuple[str, str, int], str]:
     cases = [case.case_id for case in plan.cases]
-    names = [c.configuration_id for c in plan.configurations]
+    names = [(c.gpu, c.gpu_count) for c in plan.configurations]
     table = plan.matrix
     rows = zip(table["case"], table["configuration"], table["verdict"], strict=True)
-    return {(cases[case], names[configuration]): verdict for case, configuration, verdict in rows}
+    return {(cases[case], *names[configuration]): verdict for case, configuration, verdict in rows}
 
 
 def _delta(old: Choice | None, new: Choice | None, column: str) -> float | None:

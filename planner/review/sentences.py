@@ -114,22 +114,10 @@ def free_cell(change: Change) -> str:
     return after if before in (after, DASH) else f"{before} → {after}"
 
 
-def same_alternative(change: Change) -> str:
-    """Which alternative a purchase moved to, where the case itself changed."""
-    before, after = change.before, change.after
-    if before and after and before.case_id != after.case_id and not change.was:
-        old, new = before.case_id.split("/"), after.case_id.split("/")
-        gone = [part for part in old if part not in new]
-        come = [part for part in new if part not in old]
-        if gone or come:
-            return f"{', '.join(gone) or 'default'} → {', '.join(come) or 'default'}"
-    return ""
-
-
 def cause_cell(change: Change) -> str:
     """All causes in one line."""
     renamed = f"was {change.was}" if change.was else ""
-    parts = [same_alternative(change), *change.causes, renamed]
+    parts = [*change.causes, renamed]
     return "; ".join(dict.fromkeys(plain(part) for part in parts if part))
 
 

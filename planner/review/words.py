@@ -9,7 +9,7 @@ from typing import Final
 MINUS: Final = "\N{MINUS SIGN}"
 DASH: Final = "\N{EN DASH}"
 MAX_NAME: Final = 160
-_PLAIN: Final = re.compile("[A-Za-z0-9 .,;%$+/()=→×…·?'\N{MINUS SIGN}\N{EN DASH}-]")
+_PLAIN: Final = re.compile("[A-Za-z0-9 .,;%$+/()=→×…·?\"'\N{MINUS SIGN}\N{EN DASH}-]")
 _INVISIBLE: Final = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff]"
 )
@@ -28,17 +28,31 @@ def markdown(text: str, limit: int = MAX_NAME) -> str:
     GitHub looks for mentions, issue numbers and addresses after markdown is done, so a zero-width
     space stands behind the characters that start them.
     """
+    shown = plain(text, limit)
     safe = "".join(
-        c if _PLAIN.match(c) or c.isalnum() else f"&#{ord(c)};" for c in plain(text, limit)
+        c if _PLAIN.match(c) or c.isalnum() or _is_calm(shown, i) else f"&#{ord(c)};"
+        for i, c in enumerate(shown)
     )
     for mark in ("&#64;", "&#35;", "&#58;"):
         safe = safe.replace(mark, mark + _ZERO_WIDTH_SPACE)
     return safe.replace("www.", f"www{_ZERO_WIDTH_SPACE}.")
 
 
+def _is_calm(text: str, index: int) -> bool:
+    """Whether a character that can be markup is not: `_` inside a word, `:` before a space."""
+    before, after = text[max(index - 1, 0) : index], text[index + 1 : index + 2]
+    if text[index] == "_":
+        return before.isalnum() and after.isalnum()
+    return text[index] == ":" and after == " "
+
+
 def code(text: str) -> str:
     """A name in code letters, with the same safety."""
-    safe = "".join(c if c.isalnum() or c in " ./=-," else f"&#{ord(c)};" for c in plain(text))
+    shown = plain(text)
+    safe = "".join(
+        c if c.isalnum() or c in " ./=-," or (c == "_" and _is_calm(shown, i)) else f"&#{ord(c)};"
+        for i, c in enumerate(shown)
+    )
     return f"<code>{safe}</code>"
 
 

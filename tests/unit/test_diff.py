@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,8 @@ def test_the_marker_cannot_be_ended_early() -> None:
 @given(st.text(max_size=60))
 def test_no_text_becomes_markup(text: str) -> None:
     for shown in (markdown(text), code(text).removeprefix("<code>").removesuffix("</code>")):
-        assert not set(shown) & set("<>|`*_[]@\n\r\\~")
+        assert not set(shown) & set("<>|`*[]@\n\r\\~")
+        assert not re.search(r"(^|[^\w])_|_([^\w]|$)", shown)
         assert "://" not in shown
     assert "\u202e" not in plain(text)
     assert "\x1b" not in plain(text)
