@@ -7,10 +7,12 @@ from pathlib import Path
 
 from planner.catalog.load import Catalog
 from planner.documents import Document
-from planner.errors import InputProblems, OutsideFailure, PlannerError, Problem
+from planner.errors import InputProblems, OutsideFailure, PlannerError, Problem, did_you_mean
 from planner.resolve.facts import Layer, ModelFacts, Tensor
 from planner.resolve.lock import Lock, lock_path, read_lock
+from planner.resolve.lora import missing_targets, target_names
 from planner.resolve.models import find_record, resolve_model
+from planner.scenario.axes import ADAPTER_METHODS
 from planner.scenario.model import ModelReference, Scenario, Workload
 
 
@@ -44,6 +46,7 @@ def resolve_models(
                 problems.append(document.problem(path, "unreadable-model", message, hint))
     for workload in scenario.workloads:
         problems.extend(_too_long(workload, facts, document))
+        problems.extend(_absent_targets(workload, facts, document))
     if problems:
         raise InputProblems(problems)
     return tuple(facts.values())
@@ -112,6 +115,27 @@ def facts_from_sizes(model: str, sizes: Mapping[str, int]) -> ModelFacts:
         source="sizes in the scenario",
         assumptions=() if heads else ("K and V are assumed as wide as the hidden state",),
     )
+
+
+def _absent_targets(
+    workload: Workload, facts: Mapping[str, ModelFacts], document: Document
+) -> Iterator[Problem]:
+    """LoRA targets that name no module of a model: PEFT would refuse them too."""
+    if not set(ADAPTER_METHODS) & set(workload.methods):
+        return
+    named = workload.lora.targets.split(";")
+    for reference in workload.models:
+        model = facts.get(reference.model)
+        if model is None or reference.sizes:
+            continue
+        for target in missing_targets(model, named):
+            yield document.problem(
+                (*workload.path, "lora", "targets"),
+                "unknown-target",
+                f"{reference.model} has no linear layer '{target}'",
+                did_you_mean(target, target_names(model))
+                or f"it has {', '.join(sorted(target_names(model)))}",
+            )
 
 
 def _too_long(

@@ -164,3 +164,14 @@ def test_the_rule_of_thumb_refuses_a_demand_it_cannot_meet(tmp_path: Path) -> No
         "    matrix:", "    objectives: {time_per_output_token_ms: 50}\n    matrix:"
     )
     assert [(p.line, p.code) for p in problems_of(tmp_path, text)] == [(7, "contradiction")]
+
+
+def test_a_lora_target_the_model_lacks_is_named(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "    method: inference\n    matrix:\n      context_tokens: [4096, 8192]\n"
+        "      concurrent_sequences: [1, 16]\n",
+        "    method: lora\n    sequence_tokens: 2048\n    lora: {targets: [q_proj, v_prj]}\n",
+    )
+    problems = problems_of(tmp_path, text)
+    assert [(p.line, p.code) for p in problems] == [(7, "unknown-target")]
+    assert "did you mean 'v_proj'?" in problems[0].hint
