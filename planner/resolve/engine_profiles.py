@@ -29,6 +29,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "nf4_double_quantises",
     "graph_capture_limit_tokens",
     "follow_context_limit_tokens",
+    "mla_follows_context",
     "moe_chunk_tokens",
     "has_rope_cache",
     "has_absorbed_mla_copy",

@@ -118,11 +118,11 @@ def _working(bound: Bound) -> tuple[pl.Expr, pl.Expr]:
 
 
 def _layer_peak(bound: Bound) -> pl.Expr:
-    """The larger of a layer's halves: attention (an expanded latent, eager scores) or the MLP."""
+    """The largest part of a layer: attention (an expanded latent, eager scores), MLP, experts."""
     workspace = working.moe_workspace_bytes(bound) * (1 - pl.col("holds_moe_workspace"))
-    mlp = working.forward_bytes(bound) + workspace
+    experts = working.expert_layer_bytes(bound) + workspace
     attention = working.latent_scratch_bytes(bound) + working.eager_score_bytes(bound)
-    return pl.max_horizontal(mlp, attention)
+    return pl.max_horizontal(working.dense_layer_bytes(bound), experts, attention)
 
 
 def _phase_columns() -> list[pl.Expr]:

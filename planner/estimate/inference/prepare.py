@@ -235,7 +235,10 @@ def _defaults() -> list[pl.Expr]:
     batched = (
         pl.when(
             (pl.col("batched_tokens_follow_context") > 0)
-            & (pl.col("context_tokens").fill_null(0) <= pl.col("follow_context_limit_tokens"))
+            & (
+                (pl.col("context_tokens").fill_null(0) <= pl.col("follow_context_limit_tokens"))
+                | (pl.col("has_mla") & (pl.col("mla_follows_context") > 0))
+            )
         )
         .then(pl.max_horizontal(pl.col("context_tokens").fill_null(2048), 2048))
         .when(large)

@@ -16,21 +16,33 @@ def constant(name: str, bound: Bound = "expected") -> pl.Expr:
     return pl.col(name if bound == "expected" else f"{name}_{bound}")
 
 
-def forward_bytes(bound: Bound = "expected") -> pl.Expr:
-    """Activations alive inside one decoder layer for the tokens of a step.
+def dense_layer_bytes(bound: Bound = "expected") -> pl.Expr:
+    """Activations alive inside a layer with a dense MLP, for the tokens of a step.
 
-    T x (a x hidden + b x widest dense MLP / TP) x element bytes, with a = 4 (residual, input,
-    output, norm) and b = 3 (gate, up, product). Where every layer routes to experts, whose
-    buffers are counted apart, half of a remains (residual and output). Agrees with vLLM's
-    profiling peak where the sampler's is smaller (T4, RTX 2060, long V0 prompts) and with the
-    prefill of Transformers.
+    T x (a x hidden + b x widest MLP / TP) x element bytes, with a = 4 (residual, input, output,
+    norm) and b = 3 (gate, up, product). Agrees with vLLM's profiling peak where the sampler's is
+    smaller (T4, RTX 2060, long V0 prompts) and with the prefill of Transformers.
     """
-    width = pl.max_horizontal("widest_mlp", "shared_width") / pl.col("tensor_parallel_size")
-    kept = pl.when(width > 0).then(1.0).otherwise(0.5)
-    elements = (
-        constant("hidden_elements_per_token", bound) * kept * pl.col("hidden_size")
-        + constant("mlp_elements_per_token", bound) * width
-    )
+    hidden = constant("hidden_elements_per_token", bound) * pl.col("hidden_size")
+    width = pl.col("widest_mlp") / pl.col("tensor_parallel_size")
+    elements = hidden + constant("mlp_elements_per_token", bound) * width
+    return pl.when(width > 0).then(_of_step(elements, bound)).otherwise(0.0)
+
+
+def expert_layer_bytes(bound: Bound = "expected") -> pl.Expr:
+    """The same of a layer that routes to experts, whose buffers are counted apart.
+
+    All of a x hidden where the buffers are freed layer by layer, residual and output (a / 2) where
+    an engine writes into kept ones; and the shared experts.
+    """
+    alive = 1.0 - 0.5 * pl.col("holds_moe_workspace")
+    hidden = constant("hidden_elements_per_token", bound) * alive * pl.col("hidden_size")
+    shared = pl.col("shared_width") / pl.col("tensor_parallel_size")
+    elements = hidden + constant("mlp_elements_per_token", bound) * shared
+    return pl.when(pl.col("moe_layers") > 0).then(_of_step(elements, bound)).otherwise(0.0)
+
+
+def _of_step(elements: pl.Expr, bound: Bound) -> pl.Expr:
     share = constant("prefill_share", bound)
     return share * pl.col("step_tokens") * elements * pl.col("activation_element_bytes")
 
