@@ -5,6 +5,8 @@ the cells on the front of cost against latency; `binding` names what stands in t
 one; `sensitivity` and `breakeven` say what would change the choice.
 """
 
+from planner.choose.binding import binding_constraints, relaxations
+from planner.choose.breakeven import break_even
 from planner.choose.choice import (
     CONFIGURATION,
     RUNNERS_UP,
@@ -16,6 +18,7 @@ from planner.choose.choice import (
     ranked,
     with_choice,
 )
+from planner.choose.sensitivity import close_runners_up, growth_flips, price_flips
 
 __all__ = [
     "CONFIGURATION",
@@ -23,8 +26,14 @@ __all__ = [
     "Limits",
     "allowed_verdicts",
     "best_per_configuration",
+    "binding_constraints",
     "bought_cases",
+    "break_even",
+    "close_runners_up",
+    "growth_flips",
+    "price_flips",
     "rank_cost_usd",
     "ranked",
+    "relaxations",
     "with_choice",
 ]

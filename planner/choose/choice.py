@@ -206,18 +206,26 @@ def ranked(
     if within is not None:
         least = pl.col("rank_cost_usd").min().over("case_index")
         eligible = eligible.filter(same_cost(pl.col("rank_cost_usd"), least * (1 + within)))
-    cheapest_of = pl.col("rank_cost_usd").min().over(keys)
+    # Where the last wanted one lies is found first, so that only the cells up to it are sorted.
+    last = (
+        eligible.group_by(keys)
+        .agg(pl.col("rank_cost_usd").min())
+        .sort("case_index", "rank_cost_usd")
+        .group_by("case_index", maintain_order=True)
+        .agg(_last_usd=pl.col("rank_cost_usd").head(count).last())
+    )
+    cost = pl.col("rank_cost_usd")
     return (
-        eligible.filter(pl.col("rank_cost_usd") == cheapest_of)
+        eligible.join(last, on="case_index", how="left", maintain_order="left")
+        .filter(cost <= pl.col("_last_usd"))
         .sort(["case_index", "rank_cost_usd", *_TIE_BREAK], nulls_last=True, maintain_order=True)
         .unique(keys, keep="first", maintain_order=True)
         .with_columns(
             rank=pl.col("cell_index").cum_count().over("case_index"),
-            surcharge_ratio=pl.col("rank_cost_usd")
-            / pl.col("rank_cost_usd").first().over("case_index")
-            - 1,
+            surcharge_ratio=cost / cost.first().over("case_index") - 1,
         )
         .filter(pl.col("rank") <= count)
+        .drop("_last_usd")
     )
 
 

@@ -77,6 +77,7 @@ def resolve_context(raw: RawScenario, path: Path, content: bytes, *, max_cells: 
         raw.problems.extend(error.problems)
         engines = load_engines()
     scenario = build_scenario(raw, name_resolver(catalog, path, engines))
+    refuse_unknown_power(raw, scenario, catalog)
     guard_size(scenario, catalog, max_cells)
     if scenario.supply.gpus == ("all",):
         every = tuple(catalog.gpus["gpu"].to_list())
@@ -174,6 +175,27 @@ def _listed(kind: str, name: str, known: Iterable[str]) -> str:
     thing = kind.removesuffix("s").replace("_", " ")
     article = "an" if thing.startswith("i") else "a"
     raise LookupError(f"'{name}' is not {article} {thing} in the price catalog", hint)
+
+
+def refuse_unknown_power(raw: RawScenario, scenario: Scenario, catalog: Catalog) -> None:
+    """Refuse bought machines whose power neither they nor the catalog's GPU state.
+
+    Raises:
+        InputProblems: with every such machine.
+    """
+    tdp_w = dict(catalog.gpus.select("gpu", "tdp_w").iter_rows())
+    problems = [
+        raw.document.problem(
+            ("supply", "owned", index),
+            "unknown-power",
+            f"the power of {machine.gpu} is not known",
+            "give power_kw of the machine",
+        )
+        for index, machine in enumerate(scenario.supply.owned)
+        if machine.purchase_usd and machine.power_kw is None and tdp_w.get(machine.gpu) is None
+    ]
+    if problems:
+        raise InputProblems(problems)
 
 
 def guard_size(scenario: Scenario, catalog: Catalog, max_cells: int) -> None:
