@@ -14,6 +14,7 @@ from planner.documents import check_document, load_document
 from planner.errors import InputProblems, Problem, did_you_mean
 
 Version = tuple[int, ...]
+_NO_END: Final = 99999
 CONSTANTS: Final[tuple[str, ...]] = (
     "is_pooled",
     "default_memory_fraction",
@@ -134,6 +135,8 @@ class Profile:
     @property
     def versions(self) -> str:
         """The range as text."""
+        if self.below[0] >= _NO_END:
+            return "of any version"
         return f"from {_dotted(self.first[:2])} to below {_dotted(self.below[:-1])}"
 
 

@@ -1,8 +1,8 @@
 """Engine name and version -> the constants of the profile that covers or is nearest to it.
 
 Profiles are data (`planner/catalog/data/engines/*.yaml`). A version outside every range takes the
-nearest one with a wider range and a note; a version that is not given takes the newest profile,
-and its range covers all of them.
+nearest one with a wider range and a note, and so does one that is not given, with the newest; a
+text that is no version takes the newest with a range over all of them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def profile_of(engine: Engine, version: str | None) -> Profile:
 
 
 def _undated(engine: Engine, version: str | None) -> Profile:
-    """Development builds go by their date; without one the newest profile, ranging over all."""
+    """Builds go by their date; without version the newest; of an unknown one, all of them."""
     newest = engine.profiles[-1]
     stamp = re.search(r"\d{4}-\d{2}-\d{2}", version or "")
     if stamp:
@@ -69,7 +69,10 @@ def _undated(engine: Engine, version: str | None) -> Profile:
         return replace(chosen, note=_join(chosen.note, f"profile chosen by date {day}"))
     if len(engine.profiles) == 1:
         return newest
-    note = f"version of {engine.title} not given: newest profile, range over all versions"
+    if not version:
+        note = f"version of {engine.title} not given: newest profile"
+        return replace(newest, constants=_widened(newest), note=_join(newest.note, note))
+    note = f"{engine.title} '{version}' is no known version: range over all versions"
     return replace(newest, constants=_spanning(engine.profiles), note=_join(newest.note, note))
 
 

@@ -46,6 +46,7 @@ _TOTALS: Final = {
     "process": "device",
     "device": "device",
 }
+_UNKNOWN_VERSION: Final = "unknown"
 _V0_LOG_VERSION: Final = "0.7"
 _MICRO_BATCH: Final = r"ubatch (\d+)"
 _FRACTION: Final = r"mem_fraction_static ([\d.]+)"
@@ -130,7 +131,7 @@ def own_formats(tables: Tables) -> dict[str, tuple[str, ...]]:
 
 
 def with_versions(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with the version of vLLM that their log line gives away, where none was printed.
+    """Rows with a version: `unknown`, or the one a log line of vLLM gives away, where none is told.
 
     One line with weights, non-torch memory, activation peak and cache was logged by V0 workers of
     0.6.5 to 0.8; newer ones print these terms for debugging only, beside the version.
@@ -138,7 +139,8 @@ def with_versions(rows: pl.DataFrame) -> pl.DataFrame:
     terms = ("weights_gib", "non_torch_gib", "activation_peak_gib", "kv_cache_gib")
     told = pl.all_horizontal(pl.col(term).is_not_null() for term in terms)
     v0 = (pl.col("engine") == "vllm") & pl.col("engine_version").is_null() & told
-    version = pl.when(v0).then(pl.lit(_V0_LOG_VERSION)).otherwise("engine_version")
+    known = pl.col("engine_version").fill_null(_UNKNOWN_VERSION)
+    version = pl.when(v0).then(pl.lit(_V0_LOG_VERSION)).otherwise(known)
     return rows.with_columns(engine_version=version)
 
 

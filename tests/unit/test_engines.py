@@ -50,12 +50,20 @@ def test_a_newer_version_takes_the_nearest_profile_with_a_wider_range_and_a_note
     assert "7.1" in future.note
 
 
-def test_a_missing_version_ranges_over_all_profiles() -> None:
-    unknown = profile_of(VLLM, None)
+def test_a_version_that_is_not_given_takes_the_newest_with_a_wider_range() -> None:
+    newest, absent = VLLM.profiles[-1], profile_of(VLLM, None)
+    name = "bytes_per_logit"
+    assert absent.constants[name].value == newest.constants[name].value
+    assert absent.constants[name].high > newest.constants[name].high
+    assert "not given" in absent.note
+
+
+def test_a_text_that_is_no_version_ranges_over_all_profiles() -> None:
+    unknown = profile_of(VLLM, "some fork")
     name = "bytes_per_logit"
     assert unknown.constants[name].value == VLLM.profiles[-1].constants[name].value
     assert unknown.constants[name].high >= max(p.constants[name].value for p in VLLM.profiles)
-    assert "not given" in unknown.note
+    assert "range over all versions" in unknown.note
 
 
 def test_a_dated_build_goes_by_its_date() -> None:
