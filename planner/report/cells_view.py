@@ -12,7 +12,7 @@ from planner.report import words
 from planner.report.pack import Column, number_column, text_column
 
 _TRACE: Final = -1
-_FAR: Final = 1.5
+_FAR: Final = 2.0
 _DEARER: Final = "dearer by "
 _SIZES: Final = ("total_low_gib", "total_gib", "total_high_gib", "budget_gib")
 _NUMBERS: Final = (

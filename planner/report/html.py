@@ -18,8 +18,8 @@ from planner.report.pack import pack
 _SCRIPTS: Final = ("data", "matrix", "explain", "compare", "limits", "main")
 _QUOTED: Final = re.compile(r"""("(?:[^"\\\n]|\\.)*"|`[^`]*`)|([^"`]+)""")
 _CSS_SPACE: Final = re.compile(r"[ \n]*([{};,])[ \n]*|(:) ")
-_JS_SPACE: Final = re.compile(r"[ \n]*([{};,])[ \n]*| ?([=?:&|<>*()!]+) ?")
-_DETAILS_IN_PAGE: Final = 64
+_JS_SPACE: Final = re.compile(r"[ \n]*([{};,])[ \n]*| ?([=?:&|<>*()!]+) ?| ([-+/%]=?) ")
+_DETAILS_IN_PAGE: Final = 48
 """Ledgers with formulas that the page carries; the rest is in plan.json and `planner explain`."""
 
 
@@ -66,7 +66,7 @@ def _compact(source: str, space: re.Pattern[str]) -> str:
 
 
 def _kept(found: re.Match[str]) -> str:
-    return str(found[1] or found[2])
+    return str(found[found.lastindex or 0])
 
 
 @cache

@@ -42,7 +42,7 @@ function stackedBar(plan, row, col, parts) {
   svg.append(draw("path", { class: "frame", d: `M${at(usable)} 12V62` }));
   if (budget && budget !== usable) svg.append(draw("path", { class: "limit", d: `M${at(budget)} 16V58` }));
   if (low && high) svg.append(draw("path", { class: "whisker", d: `M${at(low)} 66V74M${at(low)} 70H${at(high)}M${at(high)} 66V74` }));
-  const marks = make("p", { class: "mute", text: "Solid line: " + plan.configurations.usable[col] + " GiB usable. Dashed: the budget. Below: from the low to the high estimate." });
+  const marks = make("p", { class: "mute", text: "Solid line: " + plan.configurations.usable[col] + " GiB usable. Dashed: the budget." + (low && high ? " Below: from the low to the high estimate." : "") });
   return make("div", {}, svg, marks);
 }
 function partsTable(parts, value) {

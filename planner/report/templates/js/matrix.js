@@ -83,10 +83,11 @@ function startMatrix(plan, explain) {
     headed = shown.join();
     grid.setAttribute("aria-colcount", shown.length + 1);
     head.replaceChildren(make("tr", { "aria-rowindex": 1 }, make("th", { scope: "col", text: "Case" }), ...shown.map((col) => make("th", { scope: "col", title: plan.configurations.label[col] + ", " + plan.configurations.usable[col] + " GiB usable each" }, plan.configurations.label[col], make("small", { text: plan.configurations.hour[col] ? plan.configurations.hour[col] + "/h" : "no price" })))));
+    grid.style.setProperty("--first", firstWidth() + "px");
     grid.style.width = firstWidth() + shown.length * columnWidth() + "px";
   }
   const columnWidth = () => (narrow.matches ? 100 : 112);
-  const firstWidth = () => (narrow.matches ? 168 : 420);
+  const firstWidth = () => (narrow.matches ? 168 : frame.clientWidth < 900 ? 290 : 420);
 
   function paint() {
     const width = columnWidth(), inner = frame.clientWidth - firstWidth();
@@ -149,6 +150,7 @@ function startMatrix(plan, explain) {
     if (focus && node) node.focus({ preventScroll: true });
   }
   function select(row, col) {
+    if (head.firstChild) drawHead();
     selected = row === null ? null : [row, col];
     if (selected) {
       const line = lines.findIndex((entry) => entry.row === row), place = shown.indexOf(col);
