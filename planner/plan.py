@@ -148,6 +148,67 @@ class PlanCase:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another way to run a case, with its cost over the choice (0.08: 8 % more)."""
+
+    label: str
+    usd_per_hour: float
+    usd_per_month: float | None
+    latency_ms: float | None
+    surcharge_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """What would change the choice: `price` (its rise as a ratio) or `growth` (times the load)."""
+
+    kind: str
+    ratio: float
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakEven:
+    """Hours a month from which a committed purchase beats paying by the hour.
+
+    `share` is of all hours of a month, `months` after which a bought machine has paid for itself.
+    """
+
+    committed: str
+    hourly: str
+    committed_label: str
+    hourly_label: str
+    committed_usd_per_month: float
+    hourly_usd_per_hour: float
+    hours_per_month: float
+    share: float
+    committed_wins: bool
+    months: float | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChoice:
+    """Reasons of one case's choice; `case` is its index.
+
+    `binding` is the constraint in the way of a cheaper choice, `saving_usd` what lifting it alone
+    would save (in the unit of the comparison: a month, or an hour without a demand); `tied` counts
+    cells of the same cost; `close_runners_up` cost at most a tenth more; `front` is the Pareto
+    front of cost against latency.
+    """
+
+    case: int
+    binding: str
+    binding_sentence: str
+    saving_usd: float | None
+    tied: int
+    close_runners_up: tuple[Alternative, ...]
+    front: tuple[Alternative, ...]
+    flips: tuple[Flip, ...]
+    break_even: tuple[BreakEven, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetState:
     """A budget against the bought cases in its scope."""
 
@@ -181,8 +242,9 @@ class Plan:
 
     `matrix` is a table by column, one row per case x configuration with its best cell:
     `case` and `configuration` (indices), `verdict`, `price_state`, `reason` (index into
-    `reasons`), `layout`, `total_low_gib`, `total_gib`, `total_high_gib`, `budget_gib`,
-    `utilization` (total over usable), `<component>_gib` for each of COMPONENTS, `usd_per_hour`,
+    `reasons`), `advice` (index into `advice`: what would make it fit), `layout`,
+    `total_low_gib`, `total_gib`, `total_high_gib`, `budget_gib`, `utilization` (total over usable),
+    `<component>_gib` for each of COMPONENTS, `usd_per_hour`,
     `usd_per_month`, `offer`, `replicas`, `tokens_per_second`, `time_to_first_token_ms`,
     `time_per_output_token_ms`, `max_context_tokens`, `max_concurrent_sequences`, `is_cheapest`.
     """
@@ -196,6 +258,7 @@ class Plan:
     configurations: tuple[PlanConfiguration, ...]
     matrix: Mapping[str, tuple[Any, ...]]
     reasons: tuple[str, ...]
+    advice: tuple[str, ...]
     details: tuple[CellDetail, ...]
     budgets: tuple[BudgetState, ...]
     totals: Totals
@@ -203,3 +266,4 @@ class Plan:
     cells_total: int
     offers_left_out: tuple[str, ...]
     notes: tuple[str, ...]
+    choices: tuple[PlanChoice, ...] = ()

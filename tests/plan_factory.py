@@ -168,6 +168,7 @@ def sized(cases: int, configurations: int = 60) -> tuple[Plan, pl.DataFrame]:
         counts=(1, 2, 4, 8),
         limit_cases=cases,
         limit_configurations=configurations,
+        buy_by_method=False,
     )
 
 
@@ -186,9 +187,10 @@ def build(
     limit_cases: int | None = None,
     limit_configurations: int | None = None,
     title: str = "",
+    buy_by_method: bool = True,
 ) -> tuple[Plan, pl.DataFrame]:
     """A plan and its cells table over the given models, lengths and GPU counts."""
-    cases = _cases(models, contexts, sequences, limit_cases)
+    cases = _cases(models, contexts, sequences, limit_cases, buy_by_method)
     configurations = _configurations(counts, limit_configurations)
     cells = _estimate(_facts(models), cases, configurations)
     best = _choose(cells, cases)
@@ -200,6 +202,7 @@ def _cases(
     contexts: Sequence[int],
     sequences: Sequence[int],
     limit: int | None,
+    buy_by_method: bool,
 ) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
     for name, *_ in models:
@@ -240,7 +243,9 @@ def _cases(
         row["case"] = index
         row["case_id"] = "/".join([row["workload"], row["model"].rpartition("/")[2], *axes])
         buys = [row["workload"], row["model"]]
-        row["bought_key"] = "/".join(buys + [row["method"]] * (row["method"] != "inference"))
+        row["bought_key"] = "/".join(
+            buys + [row["method"]] * (buy_by_method and row["method"] != "inference")
+        )
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
@@ -487,6 +492,9 @@ def _matrix(best: pl.DataFrame, reasons: Sequence[str]) -> dict[str, tuple[Any, 
         "verdict": best["verdict"],
         "price_state": best["price_state"],
         "reason": best["reason"].replace_strict(index, default=None, return_dtype=pl.Int64),
+        "advice": best.select(
+            advice=pl.when(pl.col("verdict") == "exceeds").then(pl.lit(0, pl.Int64))
+        )["advice"],
         "layout": best.select(pl.format("TP {}", "gpu_count").alias("layout"))["layout"],
         **{name: best[name] for name in MATRIX_NUMBERS},
         "offer": best.select(
@@ -602,6 +610,7 @@ def _plan(
         ),
         matrix=_matrix(best, reasons),
         reasons=reasons,
+        advice=("fits with 2,048 tokens of context at this concurrency",),
         details=tuple(details),
         budgets=(
             BudgetState("ceiling", "all", 6000.0, totals.usd_per_month, "error", "broken"),

@@ -9,6 +9,8 @@ import polars as pl
 
 import planner
 from planner.choose import RUNNERS_UP, best_per_configuration, bought_cases, ranked
+from planner.pipeline.advice import advice_words
+from planner.pipeline.choices import plan_choices
 from planner.pipeline.context import Context
 from planner.pipeline.details import cell_details
 from planner.pipeline.matrix import fit_matrix, offers_left_out, plan_configurations
@@ -40,7 +42,8 @@ def assemble_plan(context: Context, cells: pl.DataFrame, *, command: str) -> Pla
     details = cell_details(context, finalists, bought)
     cases = plan_cases(cells, finalists, bought)
     configurations = plan_configurations(context, cells)
-    matrix, reasons = fit_matrix(best_per_configuration(lazy).collect(), configurations)
+    best = best_per_configuration(lazy).collect(engine="in-memory")
+    matrix, reasons, advice = fit_matrix(best, advice_words(context, best), configurations)
     totals = _totals(cases, details, scenario.assumptions.hours_per_month)
     return Plan(
         schema_version=SCHEMA_VERSION,
@@ -75,6 +78,7 @@ def assemble_plan(context: Context, cells: pl.DataFrame, *, command: str) -> Pla
         configurations=configurations,
         matrix=matrix,
         reasons=reasons,
+        advice=advice,
         details=details,
         budgets=_budgets(context, cases, details),
         totals=totals,
@@ -84,6 +88,7 @@ def assemble_plan(context: Context, cells: pl.DataFrame, *, command: str) -> Pla
         cells_total=cells.height,
         offers_left_out=offers_left_out(configurations),
         notes=_notes(context, cells),
+        choices=plan_choices(context, cells, bought),
     )
 
 

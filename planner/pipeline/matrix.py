@@ -71,10 +71,17 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 def fit_matrix(
-    best: pl.DataFrame, configurations: Sequence[PlanConfiguration]
-) -> tuple[dict[str, tuple[Any, ...]], tuple[str, ...]]:
+    best: pl.DataFrame,
+    advice: Sequence[str | None],
+    configurations: Sequence[PlanConfiguration],
+) -> tuple[dict[str, tuple[Any, ...]], tuple[str, ...], tuple[str, ...]]:
+    """The columns of the matrix, and the texts that `reason` and `advice` index into.
+
+    `best` has one row a case and configuration, `advice` a text or None for each of them.
+    """
     index = {c.configuration_id: i for i, c in enumerate(configurations)}
     shown = in_gib(best).with_columns(
+        advice=pl.Series(advice, dtype=pl.String),
         case=pl.col("case_index"),
         configuration=pl.format("{}x {}", "gpu_count", "gpu").replace_strict(
             index, return_dtype=pl.Int64
@@ -86,10 +93,17 @@ def fit_matrix(
             )
         ),
     )
-    reasons = shown["reason"].drop_nulls().unique(maintain_order=True).to_list()
-    numbers = {reason: i for i, reason in enumerate(reasons)}
-    shown = shown.sort("case", "configuration").with_columns(
-        pl.col("reason").replace_strict(numbers, default=None, return_dtype=pl.Int64),
+    shown = shown.sort("case", "configuration")
+    texts = {}
+    for name in ("reason", "advice"):
+        texts[name] = shown[name].drop_nulls().unique(maintain_order=True)
+        numbers = texts[name].to_frame(name).with_row_index("number")
+        shown = (
+            shown.join(numbers, on=name, how="left", maintain_order="left")
+            .with_columns(pl.col("number").cast(pl.Int64).alias(name))
+            .drop("number")
+        )
+    shown = shown.with_columns(
         *(pl.col(name).cast(pl.Float64).round(d).alias(name) for name, d in _NUMBERS.items()),
         *(
             pl.col(name).floor().cast(pl.Int64)
@@ -98,9 +112,11 @@ def fit_matrix(
     )
     columns = (
         "case", "configuration", "verdict", "price_state", "reason", "layout", *_NUMBERS,
-        "offer", "replicas", "max_context_tokens", "max_concurrent_sequences", "is_cheapest",
+        "offer", "replicas", "advice", "max_context_tokens", "max_concurrent_sequences",
+        "is_cheapest",
     )  # fmt: skip
-    return {name: tuple(shown[name].to_list()) for name in columns}, tuple(reasons)
+    table = {name: tuple(shown[name].to_list()) for name in columns}
+    return table, tuple(texts["reason"].to_list()), tuple(texts["advice"].to_list())
 
 
 def offers_left_out(configurations: Iterable[PlanConfiguration]) -> tuple[str, ...]:

@@ -196,6 +196,7 @@ def _index_problems(data: Mapping[str, Any], file: str) -> list[Problem]:
         ("case", "cases"),
         ("configuration", "configurations"),
         ("reason", "reasons"),
+        ("advice", "advice"),
     ):
         used = [index for index in matrix.get(name, ()) if isinstance(index, int)]
         if used and isinstance(data.get(target), list) and max(used) >= len(data[target]):
