@@ -120,10 +120,21 @@ def _compare(
         head_label="working tree" if new.label == "." else new.label,
         attribution=attribute(old, new),
         thresholds=project.thresholds,
+        notes=_rule_changes(old, new, project),
     )
     budgets = all_budgets(project.budgets, new.plans)
     gates = run_gates(new.plans, budgets, project.waivers, today=today, base=old.plans)
     return compared, gates
+
+
+def _rule_changes(old: Side, new: Side, project: Project) -> list[str]:
+    """Changes of the rules, where both sides have a project file."""
+    from planner.review.project import find_project, rule_changes
+
+    if old.tree is None or new.tree is None:
+        return []
+    before = find_project(old.tree.folder)
+    return rule_changes(before, project) if before.file and project.file else []
 
 
 def render(

@@ -7,20 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from planner.plan import COMPONENTS, Plan, PlanCase
+from planner.report.words import COMPONENT_WORDS
 from planner.review.fields import changed_fields
 from planner.review.words import MINUS
 
-COMPONENT_WORDS: Final = {
-    "weights": "weights",
-    "adapter": "adapter",
-    "gradients": "gradients",
-    "optimizer": "optimizer states",
-    "activations": "activations",
-    "logits": "logits",
-    "kv_cache": "KV cache",
-    "recurrent_state": "recurrent state",
-    "overhead": "overhead",
-}
 _FIELDS_SHOWN: Final = 3
 _MOVED_GIB: Final = 0.05
 _MOVED_RATIO: Final = 0.001

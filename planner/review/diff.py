@@ -20,9 +20,9 @@ from planner.review.model import (
 )
 from planner.review.pairing import paired, renamed_scenarios
 from planner.review.view import case_items, choice, purchase_items, purchases, total
+from planner.units import HOURS_PER_MONTH_DEFAULT
 
 _RANK: Final = {kind: rank for rank, kind in enumerate(KINDS)}
-_HOURS: Final = 730
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +240,7 @@ def _kind(
         if new.is_answered:
             return "now-fits"
         return "unchanged"
-    cost = month if month is not None else hour * _HOURS
+    cost = month if month is not None else hour * HOURS_PER_MONTH_DEFAULT
     ratio = abs(_ratio(old, new) or 0.0)
     if abs(cost) >= limits.min_usd_per_month or (cost and ratio >= limits.min_ratio):
         return "dearer" if cost > 0 else "cheaper"

@@ -6,85 +6,16 @@ All rules run, whatever breaks. Rules speak of bought cases only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from planner.plan import Plan
-from planner.review.model import Choice
 from planner.review.pairing import renamed_scenarios
 from planner.review.project import Budget, Place, Waiver, budget
-from planner.review.view import choice, purchases
+from planner.review.rules import STATES, Bought, Offender, RuleResult, bought, inside
+from planner.review.waivers import is_waived, waiver_results, waiver_words
 from planner.review.words import signed_percent, signed_usd, usd
-
-STATES: Final = ("failed", "waived", "not-applicable", "passed")
-
-
-@dataclass(frozen=True, slots=True)
-class Bought:
-    """A purchase with what it was answered with."""
-
-    scenario: str
-    file: str
-    workload: str
-    tags: frozenset[str]
-    id: str
-    choice: Choice
-
-
-@dataclass(frozen=True, slots=True)
-class Offender:
-    """A bought case that breaks a rule, and how."""
-
-    id: str
-    file: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class RuleResult:
-    """One check of one rule.
-
-    `check` is the limit's key; `state` is failed, waived (it would fail), not-applicable (no base)
-    or passed. Only a failed check of level error fails a gate.
-    """
-
-    rule: str
-    check: str
-    scope: str
-    level: str
-    state: str
-    limit: str
-    now: str
-    offenders: tuple[Offender, ...]
-    place: Place
-    waivers: tuple[str, ...] = ()
-
-    @property
-    def is_failure(self) -> bool:
-        """Whether it makes the gate say no."""
-        return self.state == "failed" and self.level == "error"
-
-
-def bought(plans: Mapping[str, Plan]) -> list[Bought]:
-    """Every purchase of the plans."""
-    found = []
-    for stem, plan in plans.items():
-        tags = {workload.name: workload.tags for workload in plan.workloads}
-        for purchase in purchases(plan).values():
-            case = purchase.case
-            found.append(
-                Bought(
-                    scenario=stem,
-                    file=plan.scenario.file,
-                    workload=case.workload,
-                    tags=frozenset((*plan.scenario.tags, *tags.get(case.workload, ()))),
-                    id=f"{stem}/{case.case_id}",
-                    choice=choice(plan, case),
-                )
-            )
-    return found
 
 
 def all_budgets(project_budgets: Iterable[Budget], plans: Mapping[str, Plan]) -> list[Budget]:
@@ -117,45 +48,19 @@ def run_gates(
     alive = [waiver for waiver in waivers if waiver.expires >= today]
     results = []
     for rule in budgets:
-        scoped = [item for item in items if _inside(rule, item)]
-        old = None if before is None else [item for item in before if _inside(rule, item)]
+        scoped = [item for item in items if inside(rule, item)]
+        old = None if before is None else [item for item in before if inside(rule, item)]
         mine = [waiver for waiver in alive if waiver.rule == rule.id]
         for check, limit in rule.limits.items():
             result = _CHECKS[check](rule, limit, scoped, old, mine, today)
             results.append(replace(result, check=check))
-    results += _waiver_results(waivers, budgets, items, today)
+    results += waiver_results(waivers, budgets, items, today)
     return tuple(results)
 
 
 def _renamed(items: Iterable[Bought], renames: Mapping[str, str]) -> list[Bought]:
     new_names = {old: new for new, old in renames.items()}
     return [replace(i, scenario=new_names.get(i.scenario, i.scenario)) for i in items]
-
-
-def _inside(rule: Budget, item: Bought) -> bool:
-    if rule.stem and item.scenario != rule.stem:
-        return False
-    if rule.scope_kind == "workload":
-        return item.workload == rule.scope_name
-    if rule.scope_kind == "tag":
-        return rule.scope_name in item.tags
-    if rule.scope_kind == "file":
-        base = item.file.rpartition("/")[2]
-        names = (item.file, base, item.scenario, f"scenarios/{base}")
-        return any(fnmatchcase(name, rule.scope_name) for name in names)
-    return True
-
-
-def _matches(waiver: Waiver, item_id: str) -> bool:
-    return fnmatchcase(item_id, waiver.scenario) or item_id.startswith(f"{waiver.scenario}/")
-
-
-def _waived(item_id: str, waivers: Iterable[Waiver]) -> bool:
-    return any(_matches(waiver, item_id) for waiver in waivers)
-
-
-def _words(waivers: Iterable[Waiver]) -> tuple[str, ...]:
-    return tuple(f"{w.scenario}: {w.reason} ({w.owner}, until {w.expires})" for w in waivers)
 
 
 def _sum(items: Iterable[Bought]) -> float:
@@ -180,7 +85,7 @@ def _result(
 ) -> RuleResult:
     return RuleResult(
         rule.id, "", rule.scope, rule.level, state, limit, now, tuple(offenders), rule.place,
-        _words(waivers),
+        waiver_words(waivers),
     )  # fmt: skip
 
 
@@ -188,7 +93,7 @@ def _ceiling(
     rule: Budget, limit: Any, items: list[Bought], _: Any, waivers: list[Waiver], __: date
 ) -> RuleResult:
     """The sum, less what waivers take out of it."""
-    counted = [item for item in items if not _waived(item.id, waivers)]
+    counted = [item for item in items if not is_waived(item.id, waivers)]
     spent, full = _sum(counted), _sum(items)
     state = "failed" if spent > limit else "waived" if full > limit else "passed"
     now = f"{usd(spent)}{_incomplete(items)}"
@@ -219,7 +124,7 @@ def _increase(
         return _result(rule, "not-applicable", words, "no base to compare with")
 
     def counted(side: list[Bought]) -> list[Bought]:
-        return [item for item in side if not _waived(item.id, waivers)]
+        return [item for item in side if not is_waived(item.id, waivers)]
 
     def rise(one: list[Bought], other: list[Bought]) -> float | None:
         was, now = _sum(one), _sum(other)
@@ -252,7 +157,7 @@ def _each(
 ) -> RuleResult:
     """A rule that every bought case must keep."""
     found = [Offender(i.id, i.file, why) for i in items if (why := broken(i))]
-    left = [offender for offender in found if not _waived(offender.id, waivers)]
+    left = [offender for offender in found if not is_waived(offender.id, waivers)]
     state = "failed" if left else "waived" if found else "passed"
     now = f"{len(left)} of {len(items)} break it"
     if len(found) > len(left):
@@ -325,23 +230,4 @@ _CHECKS: Final[Mapping[str, Check]] = {
 }
 
 
-def _waiver_results(
-    waivers: Iterable[Waiver],
-    budgets: Sequence[Budget],
-    items: Sequence[Bought],
-    today: date,
-) -> Iterable[RuleResult]:
-    """Waivers that must be removed or mended: expired ones, and ones that match nothing."""
-    rules = {rule.id: rule for rule in budgets}
-    for waiver in waivers:
-        if waiver.expires < today:
-            now = f"expired on {waiver.expires}"
-        elif waiver.rule not in rules:
-            now = f"there is no rule '{waiver.rule}'"
-        elif not any(_matches(waiver, i.id) for i in items if _inside(rules[waiver.rule], i)):
-            now = f"'{waiver.scenario}' matches no bought case in the rule's scope"
-        else:
-            continue
-        limit = f"waiver of '{waiver.rule}' by {waiver.owner}"
-        yield RuleResult("waiver", "waiver", waiver.scenario, "error", "failed", limit, now, (),
-                         waiver.place)  # fmt: skip
+__all__ = ["STATES", "Bought", "Offender", "RuleResult", "all_budgets", "bought", "run_gates"]

@@ -100,7 +100,7 @@ def _comment(
         return "\n\n".join(part for part in parts if part) + "\n"
     parts.append(f"### Capacity plan: **{markdown(total_sentence(diff))}**")
     parts.append(_gate_line(diff, gates))
-    parts += [f"⚠️ {markdown(text, _LONG)}" for text in missing_sentences(diff)]
+    parts += [f"⚠️ {markdown(text, _LONG)}" for text in (*missing_sentences(diff), *diff.notes)]
     parts.append(_attribution(diff))
     parts.append(_table(diff.purchases, rows, "purchase"))
     if rows and (flips := flips_sentence(diff)):
@@ -217,5 +217,4 @@ def _inputs(diff: Diff) -> str:
     lines = [f"- {markdown(text, _LONG)}" for text in diff.assumptions]
     lines += [f"- {markdown(text, _LONG)}" for text in provenance(diff)]
     lines += [f"- renamed: {code(old)} → {code(new)}" for old, new in diff.renames]
-    lines += [f"- {markdown(note, _LONG)}" for note in diff.notes]
     return "\n".join(lines)

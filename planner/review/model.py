@@ -131,7 +131,8 @@ class Flip:
 class Diff:
     """Two sets of plans compared.
 
-    `purchases` and `cases` (cases that neither side buys) hold changes only, worst first.
+    `purchases` and `cases` (cases that neither side buys) hold changes only, worst first. `notes`
+    are changes of the rules themselves.
     """
 
     base: Side
@@ -152,7 +153,7 @@ class Diff:
     @property
     def is_changed(self) -> bool:
         """Whether a reviewer has anything to look at."""
-        return bool(self.purchases or self.cases or self.flips or self.renames)
+        return bool(self.purchases or self.cases or self.flips or self.renames or self.notes)
 
     @property
     def delta_usd_per_month(self) -> float:

@@ -178,6 +178,29 @@ def budget(entry: Mapping[str, Any], place: Place, stem: str = "") -> Budget:
     return Budget(entry["id"], kind, name, entry.get("level", "error"), limits, place, stem)
 
 
+def rule_changes(old: Project, new: Project) -> list[str]:
+    """Which rules and waivers a change adds, removes or moves, in words."""
+    before, after = ({rule.id: rule for rule in side.budgets} for side in (old, new))
+    found = [f"rule '{name}' was removed" for name in before if name not in after]
+    found += [f"rule '{name}' is new" for name in after if name not in before]
+    for name in (name for name in before if name in after):
+        one, other = before[name], after[name]
+        for key in dict.fromkeys([*one.limits, *other.limits]):
+            limits = one.limits.get(key, "not set"), other.limits.get(key, "not set")
+            if limits[0] != limits[1]:
+                found.append(f"rule '{name}': {key} {limits[0]} → {limits[1]}")
+        for key in ("scope", "level"):
+            if getattr(one, key) != getattr(other, key):
+                found.append(f"rule '{name}': {key} {getattr(one, key)} → {getattr(other, key)}")
+    waived = {(w.rule, w.scenario, w.expires) for w in old.waivers}
+    found += [
+        f"waiver of '{w.rule}' for '{w.scenario}' until {w.expires} by {w.owner}: {w.reason}"
+        for w in new.waivers
+        if (w.rule, w.scenario, w.expires) not in waived
+    ]
+    return found
+
+
 def _place(document: Document, path: tuple[str | int, ...]) -> Place:
     mark = document.mark(path)
     return Place(document.file, mark.line, mark.col)

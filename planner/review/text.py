@@ -32,7 +32,8 @@ def render_text(diff: Diff, gates: Sequence[RuleResult] = ()) -> str:
     if not diff.is_changed:
         lines = [unchanged_sentence(diff)]
     else:
-        lines = [total_sentence(diff), counts_sentence(diff), *missing_sentences(diff), ""]
+        lines = [total_sentence(diff), counts_sentence(diff), *missing_sentences(diff)]
+        lines += [*(plain(note, _LONG) for note in diff.notes), ""]
         lines += ["why it moved [USD per month]:"]
         lines += [
             f"  {signed_usd(row.usd_per_month):>12}  {plain(source_words(row, diff))}"
@@ -47,7 +48,6 @@ def render_text(diff: Diff, gates: Sequence[RuleResult] = ()) -> str:
         lines += ["", *gate_lines(gates)]
     lines += ["", left_out_sentence(diff), *provenance(diff)]
     lines += [f"renamed: {plain(old)} → {plain(new)}" for old, new in diff.renames]
-    lines += [f"note: {plain(note, _LONG)}" for note in diff.notes]
     return "\n".join(lines) + "\n"
 
 

@@ -190,3 +190,12 @@ def test_check_without_a_project_or_files_says_what_to_do(tmp_path: Path) -> Non
     done = planner("check", cwd=tmp_path)
     assert done.returncode == 2
     assert "planner init" in done.stderr
+
+
+def test_a_loosened_rule_is_said(repo: Path) -> None:
+    edit(repo / "planner.yaml", "max_usd_per_month: 5000", "max_usd_per_month: 50000")
+    data = diff(repo, "main")
+    assert data["is_changed"]
+    assert data["notes"] == ["rule 'ceiling': max_usd_per_month 5000 → 50000"]
+    comment = planner("diff", "main", "--format", "markdown", cwd=repo).stdout
+    assert "⚠️ rule" in comment

@@ -41,4 +41,4 @@ def test_changed_constants_and_changed_scenarios_are_told_apart(tmp_path: Path) 
     assert rows["scenario"] == rows["catalog"] == rows["prices"] == 0
     assert rows["estimator"] == data["delta_usd_per_month"] > 0
     assert data["purchases"][0]["kind"] == "dearer"
-    assert any("overhead +" in cause for cause in data["purchases"][0]["causes"])
+    assert any("Overhead +" in cause for cause in data["purchases"][0]["causes"])
