@@ -119,7 +119,8 @@ def side_of(path: Path, label: str, *, root: Path | None = None) -> Side:
         tree = Tree(found, path.parent, (path,))
         return Side(label, plan_tree(tree), tree)
     if path.is_dir() and not plan_json_files(path):
-        if not (path / PROJECT_FILE).is_file() and not (path / "scenarios").is_dir():
+        is_project = (path / PROJECT_FILE).is_file() or (path / "scenarios").is_dir()
+        if not is_project and root is None:  # a revision may be from before the first scenario
             message = "neither plans nor a project: no plan.json, no planner.yaml, no scenarios/"
             raise InputProblems([Problem(label, 0, 0, "no-plan", "", message)])
         tree = Tree(root or _root(path), path)

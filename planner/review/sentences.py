@@ -32,7 +32,11 @@ def missing_sentences(diff: Diff) -> list[str]:
         found.append(f"{count_of(unanswered, 'further purchase')} without an answer, not counted")
     if diff.head_total.without_month:
         number = count_of(diff.head_total.without_month, "purchase")
-        found.append(f"{number} without a monthly cost (no demand is given), not counted")
+        hours = f"{usd(diff.base_total.usd_per_hour)} → {usd(diff.head_total.usd_per_hour)}"
+        found.append(
+            f"{number} without a monthly cost (no demand is given), not counted; "
+            f"all purchases together: {hours} per hour"
+        )
     return found
 
 
@@ -77,8 +81,8 @@ def source_words(row: AttributionRow, diff: Diff) -> str:
     """`Estimator (planner 0.7.1 → 0.7.2)`."""
     words = " + ".join(SOURCES[source] for source in row.sources)
     old, new = diff.base.planner_versions, diff.head.planner_versions
-    if row.sources == ("estimator",) and old != new:
-        words += f" (planner {', '.join(old) or DASH} → {', '.join(new) or DASH})"
+    if row.sources == ("estimator",) and old and new and old != new:
+        words += f" (planner {', '.join(old)} → {', '.join(new)})"
     return words
 
 

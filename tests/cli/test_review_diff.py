@@ -199,3 +199,17 @@ def test_a_loosened_rule_is_said(repo: Path) -> None:
     assert data["notes"] == ["rule 'ceiling': max_usd_per_month 5000 → 50000"]
     comment = planner("diff", "main", "--format", "markdown", cwd=repo).stdout
     assert "⚠️ rule" in comment
+
+
+def test_the_first_scenario_is_new_against_a_revision_without_any(tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    git(repo, "init", "-q", "-b", "main")
+    git(repo, "commit", "-q", "--allow-empty", "-m", "nothing")
+    other = repository(tmp_path / "other")
+    for name in ("scenarios", "prices", "planner.yaml"):
+        (other / name).rename(repo / name)
+    data = diff(repo, "main")
+    assert {change["kind"] for change in data["purchases"]} == {"new"}
+    assert rows(data)["scenario"] == data["delta_usd_per_month"] > 0
+    assert data["delta_ratio"] is None
