@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any, Final
 
 from planner.interop.foreign import dump_yaml
@@ -214,8 +215,8 @@ def deepspeed_config(launch: Launch) -> str:
     return json.dumps(config, indent=2) + "\n"
 
 
-def torchtune_config(launch: Launch) -> str:
-    """Overrides of a torchtune recipe's config: `tune run RECIPE --config FILE`.
+def torchtune_script(launch: Launch) -> str:
+    """`tune run` with overrides; the model's own recipe config is named by $TUNE_CONFIG.
 
     Raises:
         InputProblems: the cell was estimated for another framework, or its optimizer has no class.
@@ -228,28 +229,49 @@ def torchtune_config(launch: Launch) -> str:
     if optimizer not in _TORCHTUNE_OPTIMIZERS:
         raise refuse("torchtune", f"torchtune's recipes have no optimizer '{optimizer}'")
     component, settings = _TORCHTUNE_OPTIMIZERS[optimizer]
-    config: dict[str, Any] = {
+    full = launch.get("method") == "full"
+    recipe = "full_finetune" if full else "lora_finetune"
+    words = ["tune", "run"]
+    if launch.gpu_count > 1:
+        words += ["--nproc_per_node", str(launch.gpu_count // launch.whole("nodes"))]
+    words.append(f"{recipe}_{'distributed' if launch.gpu_count > 1 else 'single_device'}")
+    overrides: dict[str, Any] = {
         "output_dir": f"out/{launch.name}",
-        "checkpoint_dir": launch.model,
-        "tokenizer": {"max_seq_len": launch.whole("sequence_tokens")},
-        "dataset": {"packed": bool(launch.get("packing", False))},
+        "tokenizer.max_seq_len": launch.whole("sequence_tokens"),
+        "dataset.packed": bool(launch.get("packing", False)),
         "batch_size": launch.whole("micro_batch_size"),
         "gradient_accumulation_steps": launch.whole("gradient_accumulation_steps"),
-        "optimizer": {"_component_": component, **settings},
-        "optimizer_in_bwd": bool(launch.get("optimizer_in_backward", False)),
+        "optimizer": component,
+        **{f"optimizer.{name}": value for name, value in settings.items()},
         "enable_activation_checkpointing": launch.get("gradient_checkpointing") == "full",
         "enable_activation_offloading": launch.get("offload") == "activations-cpu",
         "compile": bool(launch.get("torch_compile", False)),
         "dtype": str(launch.get("compute_dtype") or "bf16"),
-        "device": "cuda",
     }
+    if full:
+        overrides["optimizer_in_bwd"] = bool(launch.get("optimizer_in_backward", False))
+    else:
+        overrides |= {f"model.{name}": value for name, value in _torchtune_lora(launch).items()}
     if launch.get("epochs"):
-        config["epochs"] = int(launch.get("epochs"))
+        overrides["epochs"] = int(launch.get("epochs"))
     if launch.get("loss_kernel") == "chunked":
-        config["loss"] = {"_component_": "torchtune.modules.loss.LinearCrossEntropyLoss"}
-    if launch.get("method") != "full":
-        config["model"] = _torchtune_lora(launch)
-    return _yaml(launch, config)
+        overrides["loss"] = "torchtune.modules.loss.CEWithChunkedOutputLoss"
+    return _script(launch, words, overrides)
+
+
+def _script(launch: Launch, words: list[str], overrides: dict[str, Any]) -> str:
+    def shown(value: Any) -> str:
+        if isinstance(value, list):
+            return f"[{','.join(map(str, value))}]"
+        return str(value)
+
+    lines = [shlex.join(words), '--config "${TUNE_CONFIG:?the config of the model, see: tune ls}"']
+    lines += [shlex.quote(f"{name}={shown(value)}") for name, value in overrides.items()]
+    return (
+        f"# {launch.gpu_count}x {launch.get('gpu')}: {launch.model}\n"
+        + " \\\n  ".join(lines)
+        + "\n"
+    )
 
 
 def _torchtune_lora(launch: Launch) -> dict[str, Any]:
@@ -278,10 +300,6 @@ def training_command(launch: Launch, config: str) -> list[str]:
     """The command that runs a training cell with its exported files beside it."""
     need_training(launch, "command")
     if launch.engine == "torchtune":
-        sharded = launch.gpu_count > 1
-        kind = "full_finetune" if launch.get("method") == "full" else "lora_finetune"
-        recipe = f"{kind}_{'distributed' if sharded else 'single_device'}"
-        nproc = ["--nproc_per_node", str(launch.gpu_count)] if sharded else []
-        return ["tune", "run", *nproc, recipe, "--config", config]
+        return ["sh", "torchtune.sh"]
     return ["accelerate", "launch", "--config_file", "accelerate.yaml", "-m", "trl.scripts.sft",
             "--config", config]  # fmt: skip

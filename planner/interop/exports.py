@@ -19,7 +19,7 @@ from planner.interop.export_serving import (
 from planner.interop.export_training import (
     accelerate_config,
     deepspeed_config,
-    torchtune_config,
+    torchtune_script,
     trl_config,
 )
 from planner.interop.launch import Launch
@@ -50,7 +50,7 @@ EXPORTS: Final[Mapping[str, Callable[[Launch], str]]] = {
     "trl": trl_config,
     "accelerate": accelerate_config,
     "deepspeed": deepspeed_config,
-    "torchtune": torchtune_config,
+    "torchtune": torchtune_script,
     "kubernetes": kubernetes_manifest,
     "skypilot": _sky,
     "dstack": _dstack,

@@ -184,7 +184,8 @@ def from_torchtune(
         workload["optimizer_in_backward"] = True
     if found.flag("enable_activation_offloading"):
         workload["offload"] = "activations-cpu"
-    if "LinearCrossEntropy" in str(found.get("loss._component_")):
+    loss = str(found.get("loss._component_"))
+    if "LinearCrossEntropy" in loss or "ChunkedOutput" in loss:
         workload["loss_kernel"] = "chunked"
     if str(found.get("dtype", default="bf16")) == "fp32":
         workload["compute_dtype"] = "fp32"

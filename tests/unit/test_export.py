@@ -132,9 +132,11 @@ def test_deepspeed_batches_multiply() -> None:
 
 
 def test_torchtune() -> None:
-    (config,) = documents("torchtune", training(framework="torchtune", method="lora"))
-    assert config["tokenizer"]["max_seq_len"] == 2048
-    assert config["model"]["apply_lora_to_mlp"] is True
+    launch = training(framework="torchtune", method="lora", gpu_count=2)
+    words = shlex.split(EXPORTS["torchtune"](launch).replace("\\\n", " "), comments=True)
+    assert words[:5] == ["tune", "run", "--nproc_per_node", "2", "lora_finetune_distributed"]
+    assert "tokenizer.max_seq_len=2048" in words
+    assert "model.lora_attn_modules=[q_proj,k_proj,v_proj,output_proj]" in words
 
 
 def test_default_targets() -> None:
