@@ -68,17 +68,20 @@ def estimate(as_json: bool, **options: Any) -> None:
     """
     from planner.choose import best_per_configuration
     from planner.pipeline import open_text
+    from planner.pipeline.advice import advice_words
     from planner.pipeline.decide import decide
     from planner.pipeline.details import cell_details
 
     context = open_text(json.dumps(scenario_of(options)), "command line", Path.cwd())
     best = best_per_configuration(decide(context).lazy()).collect()
     detail = cell_details(context, best, all_ledgers=True)[0]
+    advice = advice_words(context, best)[0]
     if as_json:
         lines = [asdict(line) for line in detail.ledger]
-        click.echo(json.dumps({"cell": dict(detail.cell), "ledger": lines}, indent=2))
+        found = {"cell": dict(detail.cell), "ledger": lines, "advice": advice}
+        click.echo(json.dumps(found, indent=2, default=str))
     else:
-        click.echo(ledger_text(detail.cell, detail.ledger, sources=False))
+        click.echo(ledger_text(detail.cell, detail.ledger, advice=advice, sources=False))
 
 
 def scenario_of(options: dict[str, Any]) -> dict[str, Any]:

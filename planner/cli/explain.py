@@ -33,6 +33,7 @@ def explain(file: Path, case_id: str, gpu: str, count: int, as_json: bool, max_c
     from planner.catalog.names import NameProblem
     from planner.choose import best_per_configuration
     from planner.pipeline import open_scenario
+    from planner.pipeline.advice import advice_words
     from planner.pipeline.decide import decide
     from planner.pipeline.details import cell_details
 
@@ -53,12 +54,15 @@ def explain(file: Path, case_id: str, gpu: str, count: int, as_json: bool, max_c
         supply = context.scenario.supply
         hint = f"GPUs {', '.join(supply.gpus)}; counts {', '.join(map(str, supply.gpu_counts))}"
         raise refused(file, "gpu", f"{count}x {gpu_id} is not in the supply", hint)
-    detail = cell_details(context, best_per_configuration(at.lazy()).collect(), all_ledgers=True)[0]
+    best = best_per_configuration(at.lazy()).collect()
+    detail = cell_details(context, best, all_ledgers=True)[0]
+    advice = advice_words(context, best)[0]
     if as_json:
         lines = [asdict(line) for line in detail.ledger]
-        click.echo(json.dumps({"cell": dict(detail.cell), "ledger": lines}, indent=2))
+        found = {"cell": dict(detail.cell), "ledger": lines, "advice": advice}
+        click.echo(json.dumps(found, indent=2, default=str))
     else:
-        click.echo(ledger_text(detail.cell, detail.ledger))
+        click.echo(ledger_text(detail.cell, detail.ledger, advice=advice))
 
 
 def refused(file: Path, option: str, message: str, hint: str) -> InputProblems:

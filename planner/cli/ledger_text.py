@@ -17,10 +17,15 @@ _LABELS = {
 
 
 def ledger_text(
-    cell: Mapping[str, Any], ledger: Sequence[LedgerLine], *, sources: bool = True
+    cell: Mapping[str, Any],
+    ledger: Sequence[LedgerLine],
+    *,
+    advice: str | None = None,
+    sources: bool = True,
 ) -> str:
-    """The cell's head, a line per item (low, expected, high in GiB), totals and verdict."""
-    return "\n".join(_lines(cell, ledger, sources))
+    """The cell's head, a line per item (low, expected, high in GiB), totals, verdict, advice."""
+    lines = [*_lines(cell, ledger, sources), *([advice] if advice else [])]
+    return "\n".join(lines)
 
 
 def _lines(cell: Mapping[str, Any], ledger: Sequence[LedgerLine], sources: bool) -> Iterator[str]:

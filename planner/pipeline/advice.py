@@ -52,7 +52,7 @@ def _serving_words() -> pl.Expr:
         pl.when(either.str.len_chars() > 0)
         .then(pl.format("fits with {}", either))
         .when(pl.col("verdict") == "exceeds")
-        .then(pl.lit("fits with no context at all: use a smaller weight format or more GPUs"))
+        .then(pl.lit("no room is left for a cache: a smaller weight format or more GPUs"))
     )
 
 

@@ -35,33 +35,38 @@ MORE_COLUMNS: Final = (
 CELL_COLUMNS: Final = (*FIRST_COLUMNS, *MORE_COLUMNS)
 
 
+_DIGITS: Final = {
+    "utilization": 4,
+    "usd_per_hour": 4,
+    "usd_per_month": 2,
+    "usd_per_year": 2,
+    "usd_per_million_tokens": 4,
+    "usd_per_million_input_tokens": 4,
+    "usd_per_million_output_tokens": 4,
+    "host_ram_gb": 1,
+    "replica_utilization": 4,
+    "tokens_per_second": 1,
+    "time_to_first_token_ms": 1,
+    "time_per_output_token_ms": 2,
+}
+_COUNTS: Final = ("max_context_tokens", "max_concurrent_sequences", "kv_cache_tokens_capacity")
+
+
 def cells_table(cells: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     """Every cell with the columns of cells.csv, sizes in GiB, rounded."""
     bought = [case.case_id for case in plan.cases if case.is_bought]
     is_bought = pl.col("is_cheapest") & pl.col("case_id").is_in(bought)
-    shown = in_gib(cells).with_columns(
-        is_bought=is_bought,
-        utilization=pl.col("utilization").round(4),
-        usd_per_hour=pl.col("usd_per_hour").round(4),
-        usd_per_month=pl.col("usd_per_month").round(2),
-        usd_per_year=pl.col("usd_per_year").round(2),
-        host_ram_gb=pl.col("host_ram_gb").round(1),
-        replica_utilization=pl.col("replica_utilization").round(4),
-        **{
-            name: pl.col(name).round(4)
-            for name in (
-                "usd_per_million_tokens",
-                "usd_per_million_input_tokens",
-                "usd_per_million_output_tokens",
-            )
-        },
-        tokens_per_second=pl.col("tokens_per_second").round(1),
-        time_to_first_token_ms=pl.col("time_to_first_token_ms").round(1),
-        time_per_output_token_ms=pl.col("time_per_output_token_ms").round(2),
-    )
-    counts = ["max_context_tokens", "max_concurrent_sequences", "kv_cache_tokens_capacity"]
-    return shown.with_columns(pl.col(name).floor().cast(pl.Int64) for name in counts).select(
-        CELL_COLUMNS
+    return rounded(in_gib(cells)).with_columns(is_bought=is_bought).select(CELL_COLUMNS)
+
+
+def rounded(cells: pl.DataFrame) -> pl.DataFrame:
+    """Money, shares and speeds with the digits that mean something; capacities as whole numbers."""
+    return cells.with_columns(
+        *(pl.col(name).cast(pl.Float64).round(digits) for name, digits in _DIGITS.items()),
+        *(
+            pl.col(name).cast(pl.Float64).clip(lower_bound=0).floor().cast(pl.Int64)
+            for name in _COUNTS
+        ),
     )
 
 

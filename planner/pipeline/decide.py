@@ -78,7 +78,8 @@ def _estimated(cells: pl.LazyFrame, context: Context, *, serves: bool) -> pl.Dat
     that is read several times would be computed several times.
     """
     estimated = estimate_cells(cells, context.tables, context.settings, serves=serves)
-    full = with_host_needs(with_verdict(estimated), context.tables).with_columns(
+    judged = with_host_needs(with_verdict(estimated), context.tables)
+    full = judged.with_columns(_only_where_it_runs(judged.collect_schema())).with_columns(
         # Estimators fill in their defaults; without adapters these are none.
         pl.when(pl.col("method") != "full").then(pl.col(name)).alias(name)
         for name in ("lora_rank", "lora_targets", "adapter_dtype")
@@ -87,6 +88,19 @@ def _estimated(cells: pl.LazyFrame, context: Context, *, serves: bool) -> pl.Dat
     kept = [name for name in dict.fromkeys((*CELL_COLUMNS, *_INTERNAL)) if name in names]
     parts = [component_bytes(name).alias(f"{name}_part_bytes") for name in COMPONENTS]
     return full.select(*kept, *parts).collect(engine="in-memory")
+
+
+_OF_A_RUN: Final = (
+    "tokens_per_second", "time_to_first_token_ms", "time_per_output_token_ms", "end_to_end_ms",
+    "replica_utilization", "meets_objectives", "objective_reason",
+)  # fmt: skip
+
+
+def _only_where_it_runs(schema: pl.Schema) -> list[pl.Expr]:
+    """What does not fit has no speed, and its price is that of one replica."""
+    runs = pl.col("verdict").is_in(["fits", "tight"])
+    silent = [pl.when(runs).then(pl.col(n)).alias(n) for n in _OF_A_RUN if n in schema]
+    return [*silent, pl.when(runs).then("replicas").otherwise(1).cast(pl.Int64).alias("replicas")]
 
 
 def placements(context: Context) -> Iterator[tuple[bool, Iterator[pl.LazyFrame]]]:

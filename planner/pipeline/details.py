@@ -10,7 +10,7 @@ import polars as pl
 from planner.estimate import estimate_cells, terms_of
 from planner.estimate.ledger import BOUNDS, ITEMS, Term, item_column
 from planner.estimate.ledger import COMPONENTS as ITEMS_BY_COMPONENT
-from planner.pipeline.columns import CELL_COLUMNS, GIB_DIGITS, in_gib
+from planner.pipeline.columns import CELL_COLUMNS, GIB_DIGITS, in_gib, rounded
 from planner.pipeline.context import Context
 from planner.pipeline.decide import placements
 from planner.plan import CellDetail, LedgerLine
@@ -37,7 +37,7 @@ def cell_details(
     if not finalists.height:
         return ()
     is_bought = pl.col("case_index").is_in(list(bought))
-    shown = in_gib(finalists).with_columns(
+    shown = rounded(in_gib(finalists)).with_columns(
         pl.col(pl.Float64).round(4), is_bought=is_bought & pl.col("is_cheapest")
     )
     wanted = (
