@@ -29,6 +29,7 @@ _COUNTS: Final = (
     "case",
     "configuration",
     "reason",
+    "advice",
     "replicas",
     "max_context_tokens",
     "max_concurrent_sequences",
@@ -74,6 +75,7 @@ def matrix_columns(frame: pl.DataFrame, plan: Plan) -> list[Column]:
         text_column("layout", frame["layout"]),
         text_column("reason", _reasons(frame, plan.reasons)),
         text_column("extra", _surcharges(frame)),
+        text_column("advice", _advice(frame, plan)),
         _rounded("replicas", frame["replicas"], 0, words.count),
         _significant("speed", _without_latency(frame), "tokens_per_second"),
         _significant("ttft", frame, "time_to_first_token_ms"),
@@ -125,6 +127,19 @@ def _reasons(frame: pl.DataFrame, reasons: Sequence[str]) -> pl.Series:
     told = pl.when(pl.col("verdict") != "exceeds").then(pl.col("reason"))
     words_of = told.replace_strict(table, default=None, return_dtype=pl.String)
     return frame.select(reason=words_of)["reason"]
+
+
+def _advice(frame: pl.DataFrame, plan: Plan) -> pl.Series:
+    """What would make a training cell of a bought case fit; of serving the limits say it."""
+    training = [case.is_bought and case.method != "inference" for case in plan.cases]
+    table = pl.DataFrame(
+        {"case": range(len(training)), "training": training},
+        schema={"case": pl.Int64, "training": pl.Boolean},
+    )
+    known = frame.join(table, on="case", how="left", maintain_order="left")
+    told = known.select(index=pl.when("training").then(pl.col("advice")))["index"]
+    texts = dict(enumerate(plan.advice))
+    return told.replace_strict(texts, default=None, return_dtype=pl.String)
 
 
 def _surcharges(frame: pl.DataFrame) -> pl.Series:

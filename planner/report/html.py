@@ -19,7 +19,7 @@ _SCRIPTS: Final = ("data", "matrix", "explain", "compare", "limits", "main")
 _QUOTED: Final = re.compile(r"""("(?:[^"\\\n]|\\.)*"|`[^`]*`)|([^"`]+)""")
 _CSS_SPACE: Final = re.compile(r"[ \n]*([{};,])[ \n]*|(:) ")
 _JS_SPACE: Final = re.compile(r"[ \n]*([{};,])[ \n]*| ?([=?:&|<>*()!]+) ?| ([-+/%]=?) ")
-_DETAILS_IN_PAGE: Final = 48
+_DETAILS_IN_PAGE: Final = 40
 """Ledgers with formulas that the page carries; the rest is in plan.json and `planner explain`."""
 
 
@@ -39,6 +39,7 @@ def render_html(plan: Plan) -> bytes:
         figures=view.figures(plan),
         cost_groups=sources_view.cost_groups(plan),
         fallbacks=sources_view.fallbacks(plan),
+        turns=sources_view.turns(plan),
         facts=sources_view.facts(plan),
         price_dates=sources_view.price_dates(plan),
         workload_lines=sources_view.workload_lines(plan),

@@ -124,6 +124,37 @@ def fallbacks(plan: Plan) -> tuple[str, tuple[Fallback, ...]]:
     return finding, tuple(fallback for _, fallback in rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What stands behind one choice, and what would change it, in sentences."""
+
+    purchase: str
+    sentences: tuple[str, ...]
+
+
+def turns(plan: Plan) -> tuple[Turn, ...]:
+    """Per purchase what binds the choice, what would flip it, and where commitment pays."""
+    varying, found = view.varying_axes(plan), []
+    for choice in plan.choices:
+        case = plan.cases[choice.case]
+        if not case.is_bought:
+            continue
+        sentences = (
+            choice.binding_sentence,
+            *(flip.sentence for flip in choice.flips),
+            *(even.sentence for even in choice.break_even),
+        )
+        told = tuple(_sentence(text) for text in sentences if text)
+        name = f"{words.model_name(case.model)}, {view.case_what(case, varying)}"
+        if told:
+            found.append(Turn(name, told))
+    return tuple(found)
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:].rstrip(".") + "."
+
+
 def facts(plan: Plan) -> tuple[tuple[str, str], ...]:
     """Assumptions that hold for the whole plan, as name and value."""
     scenario, inputs = plan.scenario, plan.inputs

@@ -75,10 +75,19 @@ function waysOut(plan, row, col, look, address) {
   const best = plan.best[row];
   if (best >= 0 && best !== col) hardware.push(link(row, best, label[best], "★ cheapest that fits, " + plan.get("hour", row, best) + " an hour"));
   const nodes = [];
+  const advice = adviceOf(plan, row, col, look);
+  if (advice) nodes.push(make("h3", { text: "What would make it fit" }), make("p", { text: advice }));
   if (shownWays.length) nodes.push(make("h3", { text: "One change that makes it fit here" }), make("ul", { class: "ways" }, ...shownWays));
   if (hardware.length) nodes.push(make("h3", { text: "Other hardware for this case" }), make("ul", { class: "ways" }, ...hardware));
   if (!look.held && look.verdict && !shownWays.length && !hardware.length) nodes.push(make("p", { class: "mute", text: "No single change among the cases of this plan makes it fit here, and no configuration of the plan holds it." }));
   return nodes;
+}
+function adviceOf(plan, row, col, look) {
+  const told = plan.get("advice", row, col), context = plan.get("context", row, col), sequences = plan.get("sequences", row, col);
+  if (told) return told.replace(/^./, (letter) => letter.toUpperCase()) + ".";
+  if (look.verdict !== "exceeds" || !context || !sequences) return "";
+  if (context === "0" || sequences === "0") return "No context at all fits here: take a smaller weight format or more GPUs.";
+  return "It fits with " + context + " tokens of context at this load, or with " + sequences + " sequences at this context.";
 }
 function neighbours(plan, row, wanted) {
   const found = [], codes = plan.cases.axes;

@@ -91,8 +91,8 @@ function startMatrix(plan, explain) {
 
   function paint() {
     const width = columnWidth(), inner = frame.clientWidth - firstWidth();
-    const top = Math.max(0, Math.floor(frame.scrollTop / rowHeight()) - 6), bottom = Math.min(lines.length, top + Math.ceil(frame.clientHeight / rowHeight()) + 12);
-    const left = Math.max(0, Math.floor(frame.scrollLeft / width) - 2), right = Math.min(shown.length, left + Math.ceil(Math.max(inner, 200) / width) + 4);
+    const top = Math.max(0, Math.floor(frame.scrollTop / rowHeight()) - 4), bottom = Math.min(lines.length, top + Math.ceil(frame.clientHeight / rowHeight()) + 8);
+    const left = Math.max(0, Math.floor(frame.scrollLeft / width) - 1), right = Math.min(shown.length, left + Math.ceil(Math.max(inner, 200) / width) + 3);
     const key = [top, bottom, left, right].join();
     if (key === drawn) return;
     drawn = key;
