@@ -14,7 +14,7 @@ import polars as pl
 from planner.choose.front import with_front
 
 CONFIGURATION: Final = ("gpu", "gpu_count")
-_TIE_BREAK: Final = (
+TIE_BREAK: Final = (
     "gpu_count",
     "_seconds_per_token",
     "utilization",
@@ -57,11 +57,11 @@ def with_choice(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
         _seconds_per_token=1 / pl.col("tokens_per_second"),
     ).with_columns(is_eligible=_eligible(limits))
     eligible = decided.filter("is_eligible").select(
-        "case_index", "cell_index", "rank_cost_usd", *_TIE_BREAK
+        "case_index", "cell_index", "rank_cost_usd", *TIE_BREAK
     )
     best = (
         eligible.filter(_is_least())
-        .sort(["case_index", *_TIE_BREAK, "cell_index"], nulls_last=True)
+        .sort(["case_index", *TIE_BREAK, "cell_index"], nulls_last=True)
         .group_by("case_index")
         .agg(
             _cheapest=pl.col("cell_index").first(),
@@ -187,7 +187,7 @@ def best_per_configuration(cells: pl.LazyFrame) -> pl.LazyFrame:
         cells.with_columns(_step=step)
         .filter(pl.col("_step") == pl.col("_step").min().over(keys))
         .filter((pl.col("rank_cost_usd") == least) | least.is_null())
-        .sort([*keys, *_TIE_BREAK], nulls_last=True, maintain_order=True)
+        .sort([*keys, *TIE_BREAK], nulls_last=True, maintain_order=True)
         .unique(keys, keep="first", maintain_order=True)
         .drop("_step")
     )
@@ -218,7 +218,7 @@ def ranked(
     return (
         eligible.join(last, on="case_index", how="left", maintain_order="left")
         .filter(cost <= pl.col("_last_usd"))
-        .sort(["case_index", "rank_cost_usd", *_TIE_BREAK], nulls_last=True, maintain_order=True)
+        .sort(["case_index", "rank_cost_usd", *TIE_BREAK], nulls_last=True, maintain_order=True)
         .unique(keys, keep="first", maintain_order=True)
         .with_columns(
             rank=pl.col("cell_index").cum_count().over("case_index"),

@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from planner.choose.choice import Limits, allowed_verdicts, ranked, with_choice
+from planner.choose.choice import TIE_BREAK, Limits, allowed_verdicts, ranked, with_choice
 from planner.estimate.cost import with_cost
 from planner.estimate.demand import with_demand
 from planner.estimate.offers import with_offers
@@ -17,9 +17,13 @@ GROWTH_FACTORS: Final = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _CHOICE: Final = (
     "gpu",
     "gpu_count",
+    "nodes",
     "tensor_parallel_size",
     "pipeline_parallel_size",
     "data_parallel_size",
+    "expert_parallel_size",
+    "context_parallel_size",
+    "sharding",
     "provider",
     "purchase",
     "instance_type",
@@ -52,10 +56,10 @@ def price_flips(cells: pl.LazyFrame) -> pl.LazyFrame:
     others = (
         cells.filter("is_eligible")
         .with_columns(_other=pl.concat_str(offer, separator="\0", ignore_nulls=True))
-        .select("case_index", "_other", "rank_cost_usd", other_cell="cell_index")
+        .select("case_index", "_other", "rank_cost_usd", *TIE_BREAK, other_cell="cell_index")
         .join(first, on="case_index", how="inner")
         .filter(pl.col("_other") != pl.col("_offer"))
-        .sort("case_index", "rank_cost_usd", "other_cell")
+        .sort("case_index", "rank_cost_usd", *TIE_BREAK, "other_cell", nulls_last=True)
         .unique("case_index", keep="first", maintain_order=True)
     )
     return others.select(

@@ -48,7 +48,7 @@ def _memory_reason() -> pl.Expr:
             pl.format(
                 "{} GiB above the budget: needs {}x",
                 over_gib.round(2),
-                ((needs * 100).ceil() / 100),
+                ((needs * 100).ceil() / 100).round(2),
             )
         )
         .when(verdict == "tight")
