@@ -16,6 +16,7 @@ from planner.cli.review_options import (
     emit,
     files_or_project,
     further_files,
+    shown_files,
     tell_github,
 )
 from planner.errors import EXIT_GATE
@@ -74,7 +75,7 @@ def check(
     if base is not None:
         with open_side(base, Path()) as side:
             before = {s: p for s, p in side.plans.items() if not files or s in plans}
-    budgets = all_budgets(project.budgets, plans)
+    budgets = all_budgets(project.budgets, plans, shown_files(named))
     results = [*run_gates(plans, budgets, _waivers(project, files), today=today, base=before)]
     fresh = _freshness(plans, project) if locks else []
     results += [_as_rule(item) for item in fresh]

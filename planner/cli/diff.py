@@ -13,6 +13,7 @@ from planner.cli.review_options import (
     emit,
     further_files,
     project_of,
+    shown_files,
     tell_github,
 )
 from planner.errors import EXIT_GATE
@@ -122,7 +123,8 @@ def _compare(
         thresholds=project.thresholds,
         notes=_rule_changes(old, new, project),
     )
-    budgets = all_budgets(project.budgets, new.plans)
+    files = shown_files(new.tree.scenario_files()) if new.tree and not new.is_revision else None
+    budgets = all_budgets(project.budgets, new.plans, files)
     gates = run_gates(new.plans, budgets, project.waivers, today=today, base=old.plans)
     return compared, gates
 

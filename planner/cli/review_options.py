@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,11 @@ def files_or_project(files: tuple[Path, ...]) -> tuple[tuple[Path, ...], Project
     """
     project = project_of(files[0].parent if files else Path())
     return files or tuple(_relative(path) for path in project.scenario_files()), project
+
+
+def shown_files(files: Iterable[Path]) -> dict[str, str]:
+    """Scenario name -> its file as a user of this folder writes it."""
+    return {path.stem: _relative(path).as_posix() for path in files}
 
 
 def _relative(path: Path) -> Path:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -82,6 +82,7 @@ class Side:
     label: str
     plans: Mapping[str, Plan]
     tree: Tree | None = None
+    is_revision: bool = False
 
 
 @contextmanager
@@ -109,7 +110,19 @@ def open_side(text: str, folder: Path) -> Iterator[Side]:
             message = f"'{inside or '.'}' does not exist in {revision}"
             raise InputProblems([Problem(text, 0, 0, "no-such-file", "", message)])
         short = f"{revision} ({commit[:9]})" if not commit.startswith(revision) else commit[:9]
-        yield side_of(target, f"{short}:{inside}" if inside else short, root=root)
+        try:
+            side = side_of(target, f"{short}:{inside}" if inside else short, root=root)
+        except InputProblems as error:
+            raise _of_revision(error, root, revision) from None
+        yield replace(side, is_revision=True)
+
+
+def _of_revision(error: InputProblems, root: Path, revision: str) -> InputProblems:
+    """Problems of a file in the temporary worktree, named as git names the file."""
+    return InputProblems(
+        replace(problem, file=problem.file.replace(f"{root}/", f"{revision}:"))
+        for problem in error.problems
+    )
 
 
 def side_of(path: Path, label: str, *, root: Path | None = None) -> Side:

@@ -18,11 +18,21 @@ from planner.review.waivers import is_waived, waiver_results, waiver_words
 from planner.review.words import signed_percent, signed_usd, usd
 
 
-def all_budgets(project_budgets: Iterable[Budget], plans: Mapping[str, Plan]) -> list[Budget]:
-    """The project's rules, then those that scenarios declare for themselves."""
+def all_budgets(
+    project_budgets: Iterable[Budget],
+    plans: Mapping[str, Plan],
+    files: Mapping[str, str] | None = None,
+) -> list[Budget]:
+    """The project's rules, then those that scenarios declare for themselves.
+
+    Args:
+        project_budgets: rules of the project file.
+        plans: plans by scenario name.
+        files: where the scenario files are, by scenario name, for people and annotations.
+    """
     found = list(project_budgets)
     for stem, plan in plans.items():
-        place = Place(plan.scenario.file)
+        place = Place((files or {}).get(stem, plan.scenario.file))
         declared = plan.inputs.resolved.get("budgets") or ()
         found += [budget(entry, place, stem) for entry in declared]
     return found

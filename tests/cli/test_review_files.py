@@ -10,7 +10,7 @@ import pytest
 
 from planner.pipeline.project import write_plans
 from tests.cli.inprocess import planner
-from tests.review_repository import edit, repository
+from tests.review_repository import commit, edit, repository
 
 
 @pytest.fixture
@@ -114,3 +114,22 @@ def test_export_and_import_from_the_command_line(repo: Path) -> None:
     wrong = planner("export", "scenarios/chat.yaml", "--case", "nope", cwd=repo)
     assert wrong.returncode == 2
     assert "is no case" in wrong.stderr
+
+
+def test_a_mistake_in_the_base_is_named_as_git_names_the_file(repo: Path) -> None:
+    edit(repo / "scenarios/chat.yaml", "concurrent_sequences", "concurent_sequences")
+    commit(repo)
+    edit(repo / "scenarios/chat.yaml", "concurent_sequences", "concurrent_sequences")
+    done = planner("diff", "main", cwd=repo)
+    assert done.returncode == 2
+    assert done.stderr.startswith("main:scenarios/chat.yaml:")
+
+
+def test_annotations_name_the_scenario_file_from_here(repo: Path) -> None:
+    text = (repo / "scenarios/chat.yaml").read_text()
+    (repo / "scenarios/chat.yaml").write_text(
+        text + "budgets:\n  - {id: own, min_free_ratio: 0.9}\n"
+    )
+    for words in (("diff", "main"), ("check", "--no-locks")):
+        done = planner(*words, "--format", "github", cwd=repo)
+        assert "::error file=scenarios/chat.yaml," in done.stdout
