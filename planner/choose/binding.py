@@ -37,7 +37,9 @@ def relaxations(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
     choice).
     """
     work = _with_needed(cells)
-    chosen = work.filter("is_cheapest").select("case_index", _chosen_usd=rank_cost_usd())
+    chosen = work.filter("is_cheapest").select(
+        "case_index", _chosen_usd=rank_cost_usd(), _chosen_replicas=pl.col("replicas")
+    )
     stopped = (
         work.filter(~pl.col("is_eligible"))
         .with_columns(_misses=~pl.col("meets_objectives").fill_null(True))
@@ -45,6 +47,7 @@ def relaxations(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
         .with_columns(excess=_excess(limits))
         .filter(pl.col("constraint").is_not_null())
         .join(chosen, on="case_index", how="left")
+        .with_columns(rank_cost_usd=pl.col("rank_cost_usd") * times_replicas())
         .with_columns(saving_usd=pl.col("_chosen_usd") - pl.col("rank_cost_usd"))
         .filter(pl.col("_chosen_usd").is_null() | (pl.col("saving_usd") > 0))
     )
@@ -75,11 +78,11 @@ def binding_constraints(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
     work = _with_needed(cells)
     cases = work.group_by("case_index", maintain_order=True).agg(
         _chosen=pl.col("is_cheapest").any(),
-        _replicas=pl.col("replicas").filter("is_cheapest").first(),
+        _chosen_replicas=pl.col("replicas").filter("is_cheapest").first(),
     )
     other = work.select(
-        "cell_index", "gpu", "gpu_count", "provider", "memory_reason", "objective_reason",
-        "price_state", "usd_per_hour",
+        "cell_index", "offer_gpu_count", "replicas", "gpu", "gpu_count", "provider",
+        "memory_reason", "objective_reason", "price_state", "usd_per_hour",
     )  # fmt: skip
     return (
         cases.join(best, on="case_index", how="left", maintain_order="left")
@@ -88,10 +91,16 @@ def binding_constraints(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
             binding_constraint=pl.coalesce(
                 "constraint",
                 pl.when("_chosen")
-                .then(pl.when(pl.col("_replicas") > 1).then(pl.lit("bandwidth")))
+                .then(pl.when(pl.col("_chosen_replicas") > 1).then(pl.lit("bandwidth")))
                 .otherwise(pl.lit("support")),
                 pl.lit("none"),
             )
+        )
+        .with_columns(usd_per_hour=pl.col("usd_per_hour") * times_replicas())
+        .with_columns(
+            replicas=pl.when(pl.col("constraint") == "memory")
+            .then(pl.max_horizontal("replicas", "_chosen_replicas"))
+            .otherwise("replicas")
         )
         .with_columns(binding_reason=_words())
         .select(
@@ -99,6 +108,19 @@ def binding_constraints(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
             "binding_reason",
         )
     )  # fmt: skip
+
+
+def times_replicas() -> pl.Expr:
+    """Factor on the cost of a cell that does not fit, so that it carries the load.
+
+    What does not fit has no speed and is priced as one replica; it is taken to need as many as
+    the choice does.
+    """
+    wanted, has = pl.col("_chosen_replicas"), pl.col("replicas")
+    held = pl.max_horizontal(pl.col("offer_gpu_count") // pl.col("gpu_count"), 1)
+    instances = (wanted / held).ceil() / (has / held).ceil()
+    short = (pl.col("constraint") == "memory") & (has < wanted)
+    return pl.when(short).then(instances).otherwise(1.0)
 
 
 def _with_needed(cells: pl.LazyFrame) -> pl.LazyFrame:
@@ -173,10 +195,12 @@ def _granularity(work: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _words() -> pl.Expr:
-    offer = pl.format(
+    machine = pl.format(
         "{}× {} from {} at {} USD per hour",
         "gpu_count", "gpu", "provider", pl.col("usd_per_hour").round(2),
     )  # fmt: skip
+    several = pl.when(pl.col("replicas") > 1).then(pl.format("{} replicas of ", "replicas"))
+    offer = pl.concat_str(several, machine, ignore_nulls=True)
     kind = pl.col("binding_constraint")
     chosen = pl.col("_chosen")
     cheaper = pl.when(chosen).then(pl.lit("would be cheaper, but: ")).otherwise(pl.lit("comes "
@@ -187,7 +211,7 @@ def _words() -> pl.Expr:
         .when(pl.col("objective_reason").is_not_null() & kind.is_in(["bandwidth", "objective"]))
         .then(pl.concat_str(offer, pl.lit(" "), cheaper, pl.col("objective_reason")))
         .when(kind == "bandwidth")
-        .then(pl.format("the load needs {} replicas of the cheapest machine", "_replicas"))
+        .then(pl.format("the load needs {} replicas of the cheapest machine", "_chosen_replicas"))
         .when(kind == "budget")
         .then(pl.concat_str(offer, pl.lit(" is above the scenario's limits")))
         .when((kind == "shape granularity") & chosen & (pl.col("price_state") == "priced"))

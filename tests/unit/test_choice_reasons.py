@@ -50,6 +50,18 @@ def test_memory_binds_where_a_little_more_of_it_would_make_a_cheaper_cell_fit() 
     )
 
 
+def test_what_does_not_fit_is_taken_to_need_as_many_replicas_as_the_choice() -> None:
+    short = {**big(gpu_count=1, verdict="exceeds", memory_reason="short"),
+             "total_bytes": 75.0 * GIB}  # fmt: skip
+    found = bound(only("on-demand", short, big(gpu_count=2, replicas=2)))
+    # The choice costs two Lambda machines, 14.00; two single GPUs cost 2 x 6.88 = 13.76.
+    assert found["saving_usd"] == pytest.approx(0.24 * 730)
+    assert found["binding_reason"].startswith("2 replicas of 1× h100 from aws at 13.76 USD")
+    # Three replicas of two GPUs fill an instance of eight: 21.00 on Lambda; three singles 20.64.
+    found = bound(only("on-demand", short, big(gpu_count=2, replicas=3)))
+    assert found["saving_usd"] == pytest.approx(0.36 * 730)
+
+
 def test_slow_tokens_are_bandwidth_and_other_objectives_are_themselves() -> None:
     slow = {**big(meets_objectives=False, objective_reason="60 ms, 50 asked"),
             "time_per_output_token_ms": 60.0}  # fmt: skip
