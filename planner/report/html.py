@@ -19,7 +19,7 @@ _SCRIPTS: Final = ("data", "matrix", "explain", "compare", "limits", "main")
 _QUOTED: Final = re.compile(r"""("(?:[^"\\\n]|\\.)*"|`[^`]*`)|([^"`]+)""")
 _CSS_SPACE: Final = re.compile(r"[ \n]*([{};,])[ \n]*|(:) ")
 _JS_SPACE: Final = re.compile(r"[ \n]*([{};,])[ \n]*| ?([=?:&|<>*()!]+) ?| ([-+/%]=?) ")
-_DETAILS_IN_PAGE: Final = 40
+_DETAILS_IN_PAGE: Final = 36
 """Ledgers with formulas that the page carries; the rest is in plan.json and `planner explain`."""
 
 
