@@ -35,7 +35,8 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_of_a_page_exist(page: Path) -> None:
-    said = set(re.findall(r"^\s*planner ([a-z]+)\b", page.read_text("utf-8"), re.MULTILINE))
+    code = "\n".join(re.findall(r"```[a-z]*\n(.*?)```", page.read_text("utf-8"), re.DOTALL))
+    said = set(re.findall(r"^\s*planner ([a-z]+)\b", code, re.MULTILINE))
     assert said <= set(cli.list_commands(None))  # type: ignore[attr-defined,arg-type]
 
 
