@@ -8,8 +8,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
+from click.testing import CliRunner
 
 from planner.cli import _COMMANDS, cli
 from planner.interop.exports import EXPORTS
@@ -121,11 +121,9 @@ def imports() -> dict[str, str]:
 def helps() -> dict[str, str]:
     found = {}
     for name in _COMMANDS:
-        context = click.Context(cli, info_name="planner", max_content_width=100)
-        command = cli.get_command(context, name)
-        assert command is not None
-        inner = click.Context(command, parent=context, info_name=name, terminal_width=100)
-        found[f"help-{name}.txt"] = command.get_help(inner) + "\n"
+        done = CliRunner().invoke(cli, [name, "--help"], prog_name="planner", terminal_width=100)
+        assert done.exit_code == 0
+        found[f"help-{name}.txt"] = done.output
     return found
 
 
