@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from planner.interop.import_prices_gpus import split_name
 from planner.interop.import_prices_listing import Listing, Skipped, number, price
 from planner.interop.import_prices_skypilot import Row
 from planner.interop.import_prices_skypilot import listings as plain_listings
 
 _BUILT_IN: Final = (
-    (re.compile(r"^a2-(?:highgpu|megagpu)-(\d+)g$"), "A100"),
+    (re.compile(r"^a2-(?:highgpu|megagpu)-(\d+)g$"), "A100-40GB"),
     (re.compile(r"^a2-ultragpu-(\d+)g$"), "A100-80GB"),
     (re.compile(r"^a3-(?:highgpu|edgegpu)-(\d+)g$"), "H100"),
     (re.compile(r"^a3-megagpu-(\d+)g$"), "H100-MEGA"),
@@ -32,6 +33,8 @@ _BY_VCPUS: Final = (
 """Host family -> accelerator, count by vCPUs where it is not one."""
 _ATTACHABLE: Final = {"T4": 48, "V100": 12, "P100": 16, "P4": 24}
 """Accelerator -> most vCPUs that a general host may have for each of it."""
+_PLAIN_MEMORY_GB: Final = {"a100": 40.0}
+"""What a name without memory means where the catalog names the larger card apart."""
 _GENERAL: Final = re.compile(r"^n1-(standard|highmem|highcpu)-\d+$")
 
 
@@ -114,7 +117,7 @@ def _may_attach(part: Listing, vcpus: float | None) -> bool:
 
 def _part(parts: Iterable[Listing], accelerator: str, count: int) -> Listing | None:
     """The accelerator row of this count, or the row of one of them times the count."""
-    same = [p for p in parts if _squash(p.names[-1]) == _squash(accelerator)]
+    same = [p for p in parts if _is_same(p.names[-1], accelerator)]
     exact = next((p for p in same if p.count == count), None)
     one = next((p for p in same if p.count == 1), None)
     if exact is not None or one is None:
@@ -124,8 +127,13 @@ def _part(parts: Iterable[Listing], accelerator: str, count: int) -> Listing | N
     return replace(one, count=count, on_demand_usd=on_demand, spot_usd=spot)
 
 
-def _squash(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.casefold())
+def _is_same(name: str, accelerator: str) -> bool:
+    """Whether an accelerator row is what a host has: `H100-MEGA-80GB` is H100-MEGA."""
+    one, other = split_name(name), split_name(accelerator)
+    memory = one.memory_gb or _PLAIN_MEMORY_GB.get(one.family)
+    return one.family == other.family and (
+        memory is None or other.memory_gb is None or memory == other.memory_gb
+    )
 
 
 def _sum(host: float | None, accelerator: float | None) -> float | None:

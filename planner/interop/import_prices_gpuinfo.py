@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 GIB_PER_MIB: Final = 1 / 1024
@@ -23,6 +24,7 @@ class GpuInfo:
     count: float | None = None
 
 
+@lru_cache(maxsize=4096)
 def parse_gpu_info(text: str) -> GpuInfo | None:
     """A GpuInfo cell; None where it can't be read.
 

@@ -145,6 +145,21 @@ def test_host_and_accelerator_rows_are_added_within_their_zone(tmp_path: Path) -
     assert "its price is not whole (line 3)" in "\n".join(result.summary())
 
 
+def test_a_host_takes_only_the_accelerator_that_is_built_into_it(tmp_path: Path) -> None:
+    result = imported(
+        tmp_path, GCP,
+        "a2-ultragpu-1g,12,170,,,,r,r-a,1.4,",
+        "a2-highgpu-1g,12,85,,,,r,r-b,0.7,",
+        "a3-megagpu-8g,208,1872,,,,r,r-a,14.0,",
+        ",,,A100,1,,r,r-a,2.9,",
+        ",,,A100-80GB,1,,r,r-b,3.9,",
+        ",,,H100-MEGA-80GB,8,,r,r-a,70.0,",
+    )  # fmt: skip
+    # The 80 GB host finds only the 40 GB card in its zone, and the other way round.
+    assert prices(result) == {("a3-megagpu-8g", "on-demand"): 84.0}
+    assert [o["gpu"] for o in result.offers] == ["h100-sxm-80gb"]
+
+
 def test_a_tpu_row_is_a_whole_slice(tmp_path: Path) -> None:
     result = imported(
         tmp_path, GCP,
