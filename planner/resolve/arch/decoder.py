@@ -52,15 +52,16 @@ def write_decoder(
     if family.last_norm:
         outside.norm(family.last_norm, config.hidden_size)
     top = Sheet("", norms=kind)
-    top.linear(
-        head,
-        width,
-        size(config, family.head_rows),
-        bias=flag(config, family.head_bias),
-        split="vocab",
-        role="lm_head",
-        tied=tied,
-    )
+    if flag(config, family.has_head):
+        top.linear(
+            head,
+            width,
+            size(config, family.head_rows),
+            bias=flag(config, family.head_bias),
+            split="vocab",
+            role="lm_head",
+            tied=tied,
+        )
     stack = f"{base}{family.stack}"
     for i in range(len(plans) - mtp_layers, len(plans)):
         _write_mtp(config, outside_of(stack, i, kind, outside))

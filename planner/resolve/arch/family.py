@@ -164,7 +164,8 @@ class Family:
         root, inner: `model.` for the base model in the class with the head, and what the base
             model puts before its own parts.
         embed, stack, last_norm, head: names of these parts; `last_norm` may be empty.
-        head_bias, tied: features of the head; `tied` is the field's default when all are silent.
+        head_bias: whether the head has one; has_head: whether the class has a head over the
+            vocabulary; always_tied: the class ties it whatever the file says.
         extra: further tensors of the base model, written outside the layers.
         around: further tensors of each layer.
         parallel: attention and MLP read the same normalised input.
@@ -187,6 +188,8 @@ class Family:
     last_norm: str = "norm"
     head: str = "lm_head"
     head_bias: Flag = False
+    has_head: Flag = True
+    always_tied: bool = False
     extra: Block | None = None
     around: Block | None = None
     outside: Block | None = None

@@ -10,6 +10,7 @@ from planner.errors import did_you_mean
 from planner.resolve.arch import (
     families_dense,
     families_dense_more,
+    families_encoder,
     families_gemma,
     families_gpt,
     families_hybrid,
@@ -21,6 +22,7 @@ from planner.resolve.arch import (
     families_moe_more,
     families_new,
     families_remote,
+    families_seq2seq,
     families_shared,
     families_sparse,
     families_tail,
@@ -75,6 +77,7 @@ def families() -> dict[str, Family]:
     modules = (
         families_dense,
         families_dense_more,
+        families_encoder,
         families_gemma,
         families_gpt,
         families_hybrid,
@@ -86,6 +89,7 @@ def families() -> dict[str, Family]:
         families_moe_more,
         families_new,
         families_remote,
+        families_seq2seq,
         families_shared,
         families_sparse,
         families_tail,
@@ -212,7 +216,8 @@ def _read(
         text, beside = config, []
         family = families()[kind]
         root, head = family.root, family.head
-        tied, silently = bool(config.get("tie_word_embeddings", False)), False
+        tied = family.always_tied or bool(config.get("tie_word_embeddings", False))
+        silently = False
     else:
         if composite.inside:
             config.assume(f"only the {composite.inside} part is counted: the text it generates")
