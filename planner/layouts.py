@@ -39,6 +39,7 @@ _PLAIN: Final = {
     "sharding": "none",
     "layout_reason": None,
 }
+_GIVEN: Final = frozenset({"gpu", "gpu_count", *_PLAIN})
 Layout = dict[str, Any]
 
 
@@ -157,7 +158,8 @@ def _configurations(layouts: Sequence[Layout], supply: Supply, gpus: pl.DataFram
         if per_node not in by_limit:
             by_limit[per_node] = list(_on_nodes(layouts, per_node, supply))
         rows += [{"gpu": gpu, **layout} for layout in by_limit[per_node]]
-    frame = pl.DataFrame(rows, schema_overrides=CONFIGURATION_SCHEMA, orient="row")
+    given = {name: kind for name, kind in CONFIGURATION_SCHEMA.items() if name in _GIVEN}
+    frame = pl.DataFrame(rows, schema=given, orient="row")
     return frame.with_columns(configuration_index=pl.int_range(pl.len(), dtype=pl.Int64)).select(
         pl.col(name).cast(kind) for name, kind in CONFIGURATION_SCHEMA.items()
     )

@@ -21,6 +21,8 @@ from planner.plan import Alternative, BreakEven, Flip, PlanChoice
 
 SHOWN_CASES: Final = 200
 """Up to this many cases are explained each; above it the bought ones only."""
+MOST_CASES: Final = 1000
+"""Of more bought cases the dearest: what a growing load does is estimated anew for each."""
 SHOWN_ALTERNATIVES: Final = 12
 CLOSE_SHARE: Final = 0.10
 Rows = Mapping[int, list[dict[str, Any]]]
@@ -30,8 +32,7 @@ def plan_choices(
     context: Context, cells: pl.DataFrame, bought: Iterable[int]
 ) -> tuple[PlanChoice, ...]:
     """One entry for each case that is explained, in the order of the cases."""
-    cases = cells["case_index"].unique().sort()
-    wanted = cases if len(cases) <= SHOWN_CASES else pl.Series(sorted(bought), dtype=cases.dtype)
+    wanted = _explained(cells, bought)
     work = cells.filter(pl.col("case_index").is_in(wanted.implode())).with_columns(_label())
     lazy, limits = work.lazy(), choice_limits(context)
     binding = _by_case(binding_constraints(lazy, limits))
@@ -56,6 +57,16 @@ def plan_choices(
         )
         for case in wanted.to_list()
     )
+
+
+def _explained(cells: pl.DataFrame, bought: Iterable[int]) -> pl.Series:
+    cases = cells["case_index"].unique().sort()
+    if len(cases) <= SHOWN_CASES:
+        return cases
+    chosen = cells.filter("is_cheapest").select("case_index", "rank_cost_usd")
+    listed = chosen.filter(pl.col("case_index").is_in(list(bought)))
+    dearest = listed.sort("rank_cost_usd", "case_index", descending=[True, False])
+    return dearest.head(MOST_CASES)["case_index"].sort()
 
 
 def _by_case(frame: pl.LazyFrame) -> Rows:
