@@ -32,12 +32,13 @@ def explain(file: Path, case_id: str, gpu: str, count: int, as_json: bool, max_c
 
     from planner.catalog.names import NameProblem
     from planner.choose import best_per_configuration
-    from planner.pipeline import open_scenario
+    from planner.cli.review_options import project_of
     from planner.pipeline.advice import advice_words
     from planner.pipeline.decide import decide
     from planner.pipeline.details import cell_details
+    from planner.pipeline.project import open_in_project
 
-    context = open_scenario(file, max_cells=max_cells)
+    context = open_in_project(file, project_of(file.parent), max_cells=max_cells)
     try:
         gpu_id = context.catalog.resolve("gpus", gpu)
     except NameProblem as error:

@@ -24,13 +24,12 @@ def _without_locks(
 
 
 def scenario_files(function: Any) -> Any:
-    """One or more scenario files; locks among them are left out."""
+    """Scenario files, those of planner.yaml where none is named; locks among them are left out."""
     return click.argument(
         "files",
         nargs=-1,
-        required=True,
         type=click.Path(path_type=Path),
-        metavar="FILE...",
+        metavar="[FILE...]",
         callback=_without_locks,
     )(function)
 

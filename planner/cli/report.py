@@ -32,22 +32,28 @@ _STEPS: Final = 5
 def report(files: tuple[Path, ...], output: Path, max_cells: int, quiet: bool) -> None:
     """Estimate every cell and write report.html, three CSV files and plan.json.
 
+    Without a FILE the scenarios of planner.yaml are meant. plan.lock.json beside the report is
+    the small part to commit: what was chosen, and from which inputs.
+
     \b
     For each FILE the folder OUTPUT/<name of the file> is replaced as a whole, or not at all.
     Example:
       planner report scenarios/support-chat.yaml -o reports
     """
-    from planner.pipeline import open_scenario, plan_context
+    from planner.cli.review_options import files_or_project
+    from planner.pipeline import plan_context
+    from planner.pipeline.project import lock_files, open_in_project
     from planner.report import render_report
     from planner.report.files import write_folder
     from planner.report.text import summary
 
+    files, project = files_or_project(files)
     refuse_same_names(files)
     contexts = []
     problems: list[Problem] = []
     for file in files:
         try:
-            contexts.append(open_scenario(file, max_cells=max_cells))
+            contexts.append(open_in_project(file, project, max_cells=max_cells))
         except InputProblems as error:
             problems.extend(error.problems)
     if problems:
@@ -61,7 +67,7 @@ def report(files: tuple[Path, ...], output: Path, max_cells: int, quiet: bool) -
             progress("rendering")
             rendered = render_report(result.plan, result.cells)
             progress("writing")
-            write_folder(output / name, rendered)
+            write_folder(output / name, {**rendered, **lock_files(result.plan)})
         if not quiet:
             click.echo(summary(result.plan, color=colour_wanted()))
             click.echo(f"{output / name}/report.html")

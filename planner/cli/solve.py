@@ -44,10 +44,11 @@ def solve(
     from planner.catalog.names import NameProblem
     from planner.choose import best_per_configuration
     from planner.cli.explain import refused
-    from planner.pipeline import open_scenario
+    from planner.cli.review_options import project_of
     from planner.pipeline.decide import decide
+    from planner.pipeline.project import open_in_project
 
-    context = open_scenario(file, max_cells=max_cells)
+    context = open_in_project(file, project_of(file.parent), max_cells=max_cells)
     cells = decide(context).filter(pl.col("method") == "inference")
     if gpu is not None:
         try:

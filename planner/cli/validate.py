@@ -21,12 +21,14 @@ def validate(files: tuple[Path, ...], max_cells: int) -> None:
     Example:
       planner validate scenarios/*.yaml
     """
-    from planner.pipeline import open_scenario
+    from planner.cli.review_options import files_or_project
+    from planner.pipeline.project import open_in_project
 
+    files, project = files_or_project(files)
     problems: list[Problem] = []
     for file in files:
         try:
-            open_scenario(file, max_cells=max_cells)
+            open_in_project(file, project, max_cells=max_cells)
         except InputProblems as error:
             problems.extend(error.problems)
         else:
