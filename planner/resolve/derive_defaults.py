@@ -24,7 +24,9 @@ FILE: Final = Path(__file__).parent / "arch" / "data" / "class_defaults.json"
 _NO_SHAPE = re.compile(
     r"token_(id|index)|_token$|num_labels|_seed|init|path|impl|^dtype|_dtype$|_eps$|_mode$|_name$"
 )
-_WORDS_KEPT = re.compile(r"activation|^afn$|rank|pattern|types?$|version|architecture|d_head|^feed_forward_proj$")
+_WORDS_KEPT = re.compile(
+    r"activation|^afn$|rank|pattern|types?$|version|architecture|d_head|^feed_forward_proj$"
+)
 _FLOATS_KEPT = re.compile(r"ratio|factor|mult|expan|_ffn_|drop")
 _NOT_ARCHITECTURE = re.compile(
     r"rope_(param|theta|scaling|interleave|type)|^rope|scaling_factor|temperature|loss|aux"

@@ -49,6 +49,11 @@ def _zamba_plan(config: Config) -> list[Plan]:
 
 def _zamba2_plan(config: Config) -> list[Plan]:
     listed = config.get("layers_block_type", ZAMBA2_DEFAULT)
+    shared = config.get("hybrid_layer_ids")
+    if shared is not None and not config.given("layers_block_type"):
+        listed = ["hybrid" if i in shared else "linear_attention" for i in range(depth(config))]
+    if len(listed) < depth(config):
+        raise config.problem(f"the layers' types are {len(listed)}, the layers {depth(config)}")
     if config.given("num_hidden_layers") and config.given("layers_block_type"):
         listed = listed[: depth(config)]
     return _plans(config, list(listed), int(config.num_mem_blocks))

@@ -22,6 +22,7 @@ from planner.resolve.arch import (
     families_moe_more,
     families_new,
     families_remote,
+    families_remote_more,
     families_seq2seq,
     families_shared,
     families_sparse,
@@ -56,6 +57,8 @@ TYPE_ALIASES = {
     "RefinedWebModel": "falcon",
     "stablelm_epoch": "stablelm",
     "phi4mm": "phi4_multimodal",
+    "mimo": "qwen2",
+    "Dream": "qwen2",
 }
 
 
@@ -89,6 +92,7 @@ def families() -> dict[str, Family]:
         families_moe_more,
         families_new,
         families_remote,
+        families_remote_more,
         families_seq2seq,
         families_shared,
         families_sparse,
