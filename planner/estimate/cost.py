@@ -18,6 +18,9 @@ _SERVING_INPUTS: Final = (
     "input_tokens_mean",
     "output_tokens_mean",
     "prefill_tokens_per_second",
+    "prefix_cache_share",
+    "pipeline_parallel_size",
+    "data_parallel_size",
 )
 
 
@@ -79,10 +82,16 @@ def requests_per_month(hours_per_month: float) -> pl.Expr:
 def reading_share() -> pl.Expr:
     """Share of a replica's time that goes into prompts: prompt seconds over seconds a request.
 
-    A request takes output tokens / tokens per second of a full replica; its prompt takes input
-    tokens / prefill tokens per second. Input and output prices so split add up to the whole cost.
+    A request takes output tokens / tokens per second of a full replica. Its prompt takes input
+    tokens, without those in the prefix cache, / prefill tokens per second; pipeline stages and
+    data-parallel groups work on prompts of their own meanwhile. Input and output prices so split
+    add up to the whole cost.
     """
-    prompt = pl.col("input_tokens_mean") / pl.col("prefill_tokens_per_second")
+    fresh = pl.col("input_tokens_mean") * (1 - pl.col("prefix_cache_share").fill_null(0.0))
+    at_once = pl.col("pipeline_parallel_size").fill_null(1) * pl.col(
+        "data_parallel_size"
+    ).fill_null(1)
+    prompt = fresh / pl.col("prefill_tokens_per_second") / at_once
     request = pl.col("output_tokens_mean") / pl.col("tokens_per_second")
     return (prompt / request).clip(0.0, 1.0)
 

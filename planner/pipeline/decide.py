@@ -26,7 +26,7 @@ _INTERNAL: Final = (
     "case_index", "configuration_index", "bought_key", "usable_bytes", "total_low_bytes",
     "total_bytes", "total_high_bytes", "budget_bytes", "memory_reason", "meets_objectives",
     "objective_reason", "training_tokens", "epochs", "runs_per_month", "host_ram_gb",
-    "prefill_tokens_per_second", *DEMAND_INPUTS,
+    "prefill_tokens_per_second", "prefix_cache_share", *DEMAND_INPUTS,
 )  # fmt: skip
 """What the choice needs of an estimate besides the columns of cells.csv."""
 

@@ -258,6 +258,21 @@ def test_a_private_price_book_lies_over_the_public_one(tmp_path: Path) -> None:
     assert found["usd_per_hour"].to_list() == [1.11]
 
 
+@given(need=st.integers(1, 16), replicas=st.integers(1, 40), size=st.sampled_from([1, 2, 4, 8, 16]))
+def test_the_instances_paid_hold_every_replica_whole_and_no_fewer_would(
+    need: int, replicas: int, size: int
+) -> None:
+    row = ("h", "a", "r", "x", size, "on-demand", None, 1.0, None, None, None, None, None)
+    shapes = pl.LazyFrame([row], schema=SHAPE_SCHEMA, orient="row")
+    cells = pl.LazyFrame({"gpu": ["h"], "gpu_count": [need], "nodes": [1], "replicas": [replicas]})
+    found = with_offers(cells, shapes, any_provider=True).collect().to_dicts()[0]
+    if need > size:
+        assert (found["price_state"], found["instances"]) == ("no-offer", None)
+        return
+    each = size // need
+    assert found["instances"] * each >= replicas > (found["instances"] - 1) * each
+
+
 def test_input_and_output_tokens_pay_for_the_whole_month() -> None:
     cells = pl.LazyFrame(
         {"method": ["inference"], "purchase": ["on-demand"], "usd_per_hour": [10.0],
