@@ -135,6 +135,11 @@ class Config(Mapping[str, Any]):
     def _wrong(self, key: str, value: object, wanted: str) -> ConfigProblem:
         return ConfigProblem(f"{self._where(key)} must be {wanted}, not {value!r:.60}")
 
+    @property
+    def whole(self) -> Config:
+        """The config of the whole model that this one is a part of."""
+        return self if self._parent is None else self._parent.whole
+
     def assume(self, text: str) -> None:
         """Record something that was taken for granted."""
         if text not in self.assumptions:

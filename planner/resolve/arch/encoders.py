@@ -23,7 +23,7 @@ ENDINGS: Final = {
 
 def ending(config: Config) -> str:
     """What the class named in the file puts on the encoder; the masked head where none is named."""
-    names = config.get("architectures") or [""]
+    names = config.whole.get("architectures") or config.get("architectures") or [""]
     name = str(names[0])
     if not name:
         config.assume("no class is named: the encoder is counted with its masked-language head")

@@ -175,6 +175,15 @@ FAMILIES = (
         parallel=True,
     ),
     Family(
+        types=("cohere_compass_text",),
+        attention=gqa(bias="attention_bias", dims=even_head_dim),
+        mlp=gated(),
+        norms=("input_layernorm",),
+        norm_kind="layer_nobias",
+        parallel=True,
+        plan=windowed(),
+    ),
+    Family(
         types=("cohere2",),
         attention=gqa(bias="attention_bias", dims=even_head_dim),
         mlp=gated(),

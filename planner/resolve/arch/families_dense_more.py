@@ -79,6 +79,13 @@ FAMILIES = (
         mlp=fused_gated(),
         norms=GLM4_NORMS,
     ),
+    Family(
+        types=("glm_image_text",),
+        attention=gqa(bias=True, out_bias=False),
+        mlp=fused_gated(),
+        norms=GLM4_NORMS,
+        head_rows="vision_vocab_size",
+    ),
     Family(types=("glm_ocr_text",), attention=gqa(), mlp=fused_gated(), norms=GLM4_NORMS),
     Family(
         types=("mllama_text_model",),

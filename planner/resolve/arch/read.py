@@ -39,6 +39,7 @@ from planner.resolve.arch.config import (
 from planner.resolve.arch.decoder import write_decoder
 from planner.resolve.arch.family import Family
 from planner.resolve.arch.multimodal import COMPOSITES, Composite
+from planner.resolve.arch.multimodal_last import LAST_COMPOSITES
 from planner.resolve.arch.multimodal_late import LATE_COMPOSITES
 from planner.resolve.arch.multimodal_new import NEW_COMPOSITES
 from planner.resolve.arch.multimodal_tail import TAIL_COMPOSITES
@@ -109,6 +110,7 @@ def composites() -> dict[str, Composite]:
         name: item
         for item in (
             *COMPOSITES,
+            *LAST_COMPOSITES,
             *LATE_COMPOSITES,
             *NEW_COMPOSITES,
             *TAIL_COMPOSITES,

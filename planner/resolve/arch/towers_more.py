@@ -282,5 +282,6 @@ MORE_TOWERS = {
     "sam_vision_model": sam,
     "janus_vision_model": janus,
     "voxtral_encoder": whisper,
+    "audioflamingo3_encoder": whisper,
     "qwen2_audio_encoder": whisper,
 }
