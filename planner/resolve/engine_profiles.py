@@ -86,6 +86,12 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "cache_holds_new_tokens",
     "state_copies",
     "state_element_bytes",
+    "mask_bytes_per_pair",
+    "staged_tensors",
+    "places_layers_by_count",
+    "rope_bytes_per_width",
+    "quantises_head",
+    "has_prompt_buffer",
 )
 """Every constant an engine profile may set. docs/verify.md says what each means."""
 

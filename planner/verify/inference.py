@@ -51,6 +51,7 @@ _V0_LOG_VERSION: Final = "0.7"
 _MICRO_BATCH: Final = r"ubatch (\d+)"
 _FRACTION: Final = r"mem_fraction_static ([\d.]+)"
 _LORA: Final = "LoRA enabled"
+_NO_FLASH: Final = r"flash_attn 0\b"
 _ON_CPU: Final = "part of the weights on CPU"
 
 
@@ -89,6 +90,8 @@ def inference_cells(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.
                 for name in ("usable_low_bytes", "usable_bytes", "usable_high_bytes")
             ),
             method=pl.lit("inference"),
+            has_host_weights=notes.str.contains(_ON_CPU, literal=True),
+            attention=pl.when(notes.str.contains(_NO_FLASH)).then(pl.lit("eager")),
             lora_adapters=pl.when(notes.str.contains(_LORA, literal=True)).then(1),
         )
         .with_columns(_formats(rows, tables, catalog))

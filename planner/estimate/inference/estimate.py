@@ -6,8 +6,8 @@ from typing import Final
 
 import polars as pl
 
+from planner.estimate.inference import host, working
 from planner.estimate.inference import pool as pools
-from planner.estimate.inference import working
 from planner.estimate.inference.limits import impossible_reason, notes, unsupported_reason
 from planner.estimate.inference.prepare import prepare
 from planner.estimate.inference.totals import (
@@ -122,7 +122,8 @@ def _layer_peak(bound: Bound) -> pl.Expr:
     workspace = working.moe_workspace_bytes(bound) * (1 - pl.col("holds_moe_workspace"))
     experts = working.expert_layer_bytes(bound) + workspace
     attention = working.latent_scratch_bytes(bound) + working.eager_score_bytes(bound)
-    return pl.max_horizontal(working.dense_layer_bytes(bound), experts, attention)
+    mlp = pl.max_horizontal(working.dense_layer_bytes(bound), experts) + host.staged_bytes(bound)
+    return pl.max_horizontal(mlp, attention) + host.mask_bytes(bound)
 
 
 def _phase_columns() -> list[pl.Expr]:
@@ -206,6 +207,8 @@ def _weights(bound: Bound) -> pl.Expr:
         + constant("tower_weights_extra_share", bound) * working.tower_weights_bytes()
         + working.narrow_experts_extra_bytes(bound)
         - working.embedding_on_cpu_bytes()
+        - host.host_weights_bytes()
+        - working.quantised_head_bytes()
         + pl.col("allocation_slack_bytes")
         + working.rope_cache_bytes()
         + working.absorbed_mla_bytes()

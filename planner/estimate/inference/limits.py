@@ -24,6 +24,10 @@ def unsupported_reason() -> pl.Expr:
             ),
         ),
         (
+            pl.col("gpu_layers").is_not_null() & (pl.col("places_layers_by_count") == 0),
+            pl.format("{} does not place layers by gpu_layers; use cpu_offload_gib", "engine"),
+        ),
+        (
             pl.col("cache_element_bytes").is_null(),
             pl.format("the KV cache type {} is not known", pl.col("kv_cache_dtype").fill_null("")),
         ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from planner.estimate.inference.host import gpu_layer_share
 from planner.estimate.kv_cache import sequence_tokens_bytes
 
 _ALMOST_EQUAL: float = 1.25
@@ -25,16 +26,23 @@ def cache_rates() -> list[pl.Expr]:
     ignores = pl.col("ignores_windows") > 0
     local = pl.col("local_elements")
     element = pl.col("cache_element_bytes")
+    share = gpu_layer_share()
     state = (
-        pl.col("conv_state_elements") * pl.col("activation_element_bytes")
-        + pl.col("ssm_state_elements") * pl.col("state_element_bytes")
-    ) * pl.col("state_copies")
+        share
+        * (
+            pl.col("conv_state_elements") * pl.col("activation_element_bytes")
+            + pl.col("ssm_state_elements") * pl.col("state_element_bytes")
+        )
+        * pl.col("state_copies")
+    )
     return [
         (
             (kept + pl.when(ignores).then(local).otherwise(0.0)) * element
             + pl.col("indexer_elements")
-        ).alias("global_token_bytes"),
-        (pl.when(ignores).then(0.0).otherwise(local) * element).alias("local_token_bytes"),
+        )
+        .mul(share)
+        .alias("global_token_bytes"),
+        (share * pl.when(ignores).then(0.0).otherwise(local) * element).alias("local_token_bytes"),
         pl.when(ignores).then(None).otherwise(pl.col("local_window_tokens")).alias("window"),
         state.alias("state_bytes"),
     ]

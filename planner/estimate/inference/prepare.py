@@ -32,6 +32,8 @@ INPUTS: Final[dict[str, Any]] = {
     "lora_adapters": pl.Int64,
     "lora_rank": pl.Int64,
     "cpu_offload_gib": pl.Float64,
+    "gpu_layers": pl.Int64,
+    "has_host_weights": pl.Boolean,
     "attention": pl.String,
     "gpu": pl.String,
     "gpu_count": pl.Int64,
@@ -162,7 +164,9 @@ def _stored_facts(tables: Tables) -> pl.LazyFrame:
 
 
 def _format_facts(tables: Tables) -> pl.LazyFrame:
-    return tables.formats.select("weight_format", format_family="family")
+    return tables.formats.select(
+        "weight_format", format_family="family", stored_bits="bits_per_weight"
+    )
 
 
 def _format_columns() -> list[pl.Expr]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import polars as pl
 
+from planner.estimate.inference.constants import constant
+from planner.estimate.inference.host import has_head_on_gpu
 from planner.estimate.ledger import Bound
 
-
-def constant(name: str, bound: Bound = "expected") -> pl.Expr:
-    """A constant of the engine profile at a bound of its range."""
-    return pl.col(name if bound == "expected" else f"{name}_{bound}")
+__all__ = ["constant"]
 
 
 def dense_layer_bytes(bound: Bound = "expected") -> pl.Expr:
@@ -48,11 +47,19 @@ def _of_step(elements: pl.Expr, bound: Bound) -> pl.Expr:
 
 
 def eager_score_bytes(bound: Bound = "expected") -> pl.Expr:
-    """Attention scores of one layer where they are written out: sequences x heads x T x T."""
+    """Attention scores of one layer where they are written out: sequences x heads x T x T.
+
+    llama.cpp sizes them for the whole context. The hidden states of attention are alive beside.
+    """
     eager = (pl.col("attention") == "eager").fill_null(False) | (pl.col("is_always_eager") > 0)
     heads = pl.col("most_heads") / pl.col("tensor_parallel_size")
-    scores = heads * pl.col("step_tokens") * pl.col("prompt_tokens")
-    size = constant("eager_score_bytes", bound) * constant("prefill_share", bound) * scores
+    against = (
+        pl.when(pl.col("mask_bytes_per_pair") > 0).then("room_tokens").otherwise("prompt_tokens")
+    )
+    scores = constant("eager_score_bytes", bound) * heads * against
+    hidden = constant("hidden_elements_per_token", bound) * pl.col("hidden_size")
+    per_token = scores + hidden * pl.col("activation_element_bytes")
+    size = constant("prefill_share", bound) * pl.col("step_tokens") * per_token
     return pl.when(eager).then(size).otherwise(0.0)
 
 
@@ -75,9 +82,13 @@ def moe_workspace_bytes(bound: Bound = "expected") -> pl.Expr:
 
 
 def latent_scratch_bytes(bound: Bound = "expected") -> pl.Expr:
-    """Keys and values of one layer expanded from the MLA latent, for the whole context."""
-    expanded = pl.col("expanded_layer_elements") * pl.col("room_tokens") * 2.0
-    size = pl.col("expands_latent") * (expanded + constant("latent_base_bytes", bound))
+    """Keys and values of one layer expanded from the MLA latent, for the whole context.
+
+    In 16 bits, and in fp32 a few heads at a time, up to `latent_base_bytes`.
+    """
+    expanded = pl.col("expanded_layer_elements") * pl.col("room_tokens")
+    wide = pl.min_horizontal(4.0 * expanded, constant("latent_base_bytes", bound))
+    size = pl.col("expands_latent") * (2.0 * expanded + wide)
     return pl.when(pl.col("has_mla")).then(size).otherwise(0.0)
 
 
@@ -99,7 +110,8 @@ def logit_peak_bytes(bound: Bound = "expected") -> pl.Expr:
     A model computing in fp32 makes logits of 4 bytes where `bytes_per_logit` counts 2. Where
     max_num_seqs is left to the engine, the lower bound takes the smaller of its defaults.
     """
-    rows = pl.col("logit_rows_low" if bound == "low" else "logit_rows")
+    kept = pl.col("logit_rows_low" if bound == "low" else "logit_rows")
+    rows = pl.when(has_head_on_gpu()).then(kept).otherwise(0.0)
     wider = pl.col("activation_element_bytes") - pl.col("element_bytes")
     return rows * pl.col("vocab_size") * (constant("bytes_per_logit", bound) + wider)
 
@@ -181,7 +193,31 @@ def silently_tied_head_bytes() -> pl.Expr:
 
 def resident_bytes(bound: Bound = "expected") -> pl.Expr:
     """Buffers alive whatever the step does: libraries, towers, dequantised copies."""
-    return constant("activation_base_bytes", bound) + tower_bytes(bound) + quantised_scratch_bytes()
+    return (
+        constant("activation_base_bytes", bound)
+        + tower_bytes(bound)
+        + quantised_scratch_bytes()
+        + layer_rope_bytes()
+        + prompt_buffer_bytes()
+    )
+
+
+def layer_rope_bytes() -> pl.Expr:
+    """Rotary tables that each layer keeps of its own: layers x context x width x bytes."""
+    width = pl.col("rope_bytes_per_width") * pl.col("rotary_width").fill_null(0)
+    return width * pl.col("room_tokens") * pl.col("num_hidden_layers")
+
+
+def prompt_buffer_bytes() -> pl.Expr:
+    """A 16-bit buffer of the widest MLP for the whole context, made once (ExLlama temp_state)."""
+    return pl.col("has_prompt_buffer") * 2.0 * pl.col("room_tokens") * pl.col("widest_mlp")
+
+
+def quantised_head_bytes() -> pl.Expr:
+    """What a 16-bit head loses where an engine quantises it with the other linears."""
+    named = pl.col("weight_family").is_in(["nf4", "fp4", "bnb", "int8"])
+    saved = pl.col("lm_head_weights_bytes") * (1 - pl.col("stored_bits").fill_null(16.0) / 16)
+    return pl.col("quantises_head") * pl.when(named).then(saved).otherwise(0.0)
 
 
 def quantised_scratch_bytes() -> pl.Expr:
