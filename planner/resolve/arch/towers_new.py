@@ -200,6 +200,7 @@ def molmo2(config: Config, s: Sheet) -> None:
 
 NEW_TOWERS = {
     "muse_glimmer_vision": muse_vision,
+    "muse_spark_vision": muse_vision,
     "lfm3_vl_vision": lfm3_vision,
     "qwen3_asr_encoder": qwen3_asr,
     "voxtral_realtime_encoder": voxtral_realtime,
