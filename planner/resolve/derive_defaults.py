@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from planner.resolve.arch.read import TYPE_ALIASES, composites, families
+from planner.resolve.arch.known import TYPE_ALIASES, composites, families
 from planner.resolve.arch.towers import TOWERS
 
 FILE: Final = Path(__file__).parent / "arch" / "data" / "class_defaults.json"

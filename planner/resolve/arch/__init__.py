@@ -6,6 +6,7 @@ audio; `read` puts the record together.
 """
 
 from planner.resolve.arch.config import ConfigProblem, UnknownModelType
-from planner.resolve.arch.read import known_model_types, read_config
+from planner.resolve.arch.known import known_model_types
+from planner.resolve.arch.read import read_config
 
 __all__ = ["ConfigProblem", "UnknownModelType", "known_model_types", "read_config"]

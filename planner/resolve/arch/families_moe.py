@@ -63,12 +63,8 @@ def _first_top_k(config: Config) -> int:
 def _jetmoe_experts(s: Sheet, config: Config, wide: int, n_out: int) -> None:
     h, e = config.hidden_size, config.num_local_experts
     s.param("bias", h, kind="bias")
-    s.param(
-        "input_linear.weight", e, wide, h, kind="experts", role="routed_experts", split="experts"
-    )
-    s.param(
-        "output_linear.weight", e, h, n_out, kind="experts", role="routed_experts", split="experts"
-    )
+    for name, shape in (("input_linear", (e, wide, h)), ("output_linear", (e, h, n_out))):
+        s.param(f"{name}.weight", *shape, kind="experts", role="routed_experts", split="experts")
     s.linear("router.layer", h, e, role="router", split="replicated")
 
 

@@ -4,65 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 
 from planner.errors import did_you_mean
-from planner.resolve.arch import (
-    families_dense,
-    families_dense_more,
-    families_encoder,
-    families_gemma,
-    families_gpt,
-    families_hybrid,
-    families_hybrid_more,
-    families_late,
-    families_late_more,
-    families_mla,
-    families_moe,
-    families_moe_more,
-    families_new,
-    families_remote,
-    families_remote_more,
-    families_seq2seq,
-    families_shared,
-    families_spark,
-    families_sparse,
-    families_tail,
-    multimodal_old,
-)
 from planner.resolve.arch.config import (
     Config,
     ConfigProblem,
     UnknownModelType,
-    class_table,
     top_config,
 )
 from planner.resolve.arch.decoder import write_decoder
 from planner.resolve.arch.family import Family
-from planner.resolve.arch.multimodal import COMPOSITES, Composite
-from planner.resolve.arch.multimodal_last import LAST_COMPOSITES
-from planner.resolve.arch.multimodal_late import LATE_COMPOSITES
-from planner.resolve.arch.multimodal_new import NEW_COMPOSITES
-from planner.resolve.arch.multimodal_tail import TAIL_COMPOSITES
-from planner.resolve.arch.multimodal_vq import VQ_COMPOSITES
+from planner.resolve.arch.known import (
+    TYPE_ALIASES,
+    composites,
+    families,
+    known_model_types,
+)
 from planner.resolve.arch.sheet import Sheet, flag, tensors_of
 from planner.resolve.arch.texts import text_config
 from planner.resolve.facts import ModelFacts
 from planner.resolve.quantization import read_quantization
-
-TYPE_ALIASES = {
-    "kimi_k2": "deepseek_v3",
-    "deepseek_ref": "deepseek_v4",
-    "ernie4_5_moe_vl": "ernie4_5_vl_moe",
-    "Yi": "llama",
-    "aquila": "llama",
-    "RefinedWebModel": "falcon",
-    "stablelm_epoch": "stablelm",
-    "phi4mm": "phi4_multimodal",
-    "mimo": "qwen2",
-    "Dream": "qwen2",
-}
-
 
 # What odd values in a config file end in, wherever they are met.
 UNREADABLE = (
@@ -74,61 +35,6 @@ UNREADABLE = (
     OverflowError,
     ZeroDivisionError,
 )
-
-
-@cache
-def families() -> dict[str, Family]:
-    """Family by model type."""
-    modules = (
-        families_dense,
-        families_dense_more,
-        families_encoder,
-        families_gemma,
-        families_gpt,
-        families_hybrid,
-        families_hybrid_more,
-        families_late,
-        families_late_more,
-        families_mla,
-        families_moe,
-        families_moe_more,
-        families_new,
-        families_remote,
-        families_remote_more,
-        families_seq2seq,
-        families_shared,
-        families_spark,
-        families_sparse,
-        families_tail,
-        multimodal_old,
-    )
-    return {name: family for m in modules for family in m.FAMILIES for name in family.types}
-
-
-@cache
-def composites() -> dict[str, Composite]:
-    """Multimodal family by model type."""
-    return {
-        name: item
-        for item in (
-            *COMPOSITES,
-            *LAST_COMPOSITES,
-            *LATE_COMPOSITES,
-            *families_spark.SPARK_COMPOSITES,
-            *NEW_COMPOSITES,
-            *TAIL_COMPOSITES,
-            *VQ_COMPOSITES,
-            *multimodal_old.OLD_COMPOSITES,
-        )
-        for name in item.types
-    }
-
-
-@cache
-def known_model_types() -> tuple[str, ...]:
-    """Every `model_type` that can be read without the derive extra."""
-    described = {*families(), *composites()} & set(class_table()[0])
-    return tuple(sorted({*described, *TYPE_ALIASES}))
 
 
 def read_config(

@@ -248,6 +248,7 @@ TOWERS: dict[str, Tower] = {
     "qwen3_vl_moe_vision": qwen3_vl,
     "cohere_compass_vision": qwen3_vl,
     "qwen3_5": qwen3_vl,
+    "qwen4_exp_vision": qwen3_vl,
     "qwen3_5_vision": qwen3_vl,
     "qwen3_5_moe": qwen3_vl,
     "qwen3_5_moe_vision": qwen3_vl,
