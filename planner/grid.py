@@ -6,7 +6,6 @@ with the columns of CASE_SCHEMA; configurations one row a GPU, count and paralle
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from planner.layouts import (
     serving_configurations,
     training_configurations,
 )
-from planner.scenario.axes import AXES, DEFAULT_WEIGHT_FORMAT
+from planner.scenario.axes import AXES, DEFAULT_WEIGHT_FORMAT, slug
 from planner.scenario.model import Scenario, Supply, Value, Workload
 
 _AXIS_TYPES: Final[dict[str, Any]] = {
@@ -56,6 +55,10 @@ _SERVING_SETTINGS: Final[dict[str, Any]] = {
     "prefix_cache_share": pl.Float64,
     "cpu_offload_gib": pl.Float64,
     "lora_adapters": pl.Int64,
+    "gpu_layers": pl.Int64,
+    "draft_model": pl.String,
+    "speculative_tokens": pl.Int64,
+    "speculative_acceptance": pl.Float64,
     "requests_per_second": pl.Float64,
     "peak_factor": pl.Float64,
     "target_utilisation": pl.Float64,
@@ -87,11 +90,6 @@ CASE_SCHEMA: Final[dict[str, Any]] = {
     **_TRAINING_SETTINGS,
     "bought_key": pl.String,
 }
-
-
-def slug(text: str) -> str:
-    """A name as a part of a case id: lower case, without spaces and slashes."""
-    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-")
 
 
 def model_slugs(models: Iterable[str]) -> dict[str, str]:
@@ -190,6 +188,10 @@ def _settings(workload: Workload, serves: pl.Expr) -> list[pl.Expr]:
         "prefix_cache_share": engine.prefix_cache_share,
         "cpu_offload_gib": engine.cpu_offload_gib,
         "lora_adapters": engine.lora_adapters,
+        "gpu_layers": engine.gpu_layers,
+        "draft_model": engine.draft_model,
+        "speculative_tokens": engine.speculative_tokens,
+        "speculative_acceptance": engine.speculative_acceptance,
         "objective_time_to_first_token_ms": objectives.time_to_first_token_ms,
         "objective_time_per_output_token_ms": objectives.time_per_output_token_ms,
         "objective_end_to_end_ms": objectives.end_to_end_ms,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from planner.catalog.load import Catalog
@@ -25,31 +25,58 @@ def resolve_models(
         InputProblems: a model can't be read, or its facts forbid what the scenario asks.
         OutsideFailure: a locked model's record is missing or does not match.
     """
-    problems: list[Problem] = []
-    facts: dict[str, ModelFacts] = {}
-    tried: set[tuple[str, str | None]] = set()
-    for workload in scenario.workloads:
-        for reference in workload.models:
-            if (reference.model, reference.config) in tried:
-                continue
-            tried.add((reference.model, reference.config))
-            try:
-                facts[reference.model] = model_facts(reference, scenario, catalog)
-            except OutsideFailure:
-                raise
-            except InputProblems as error:
-                problems.extend(error.problems)
-            except PlannerError as error:
-                path = (*reference.path, "config") if reference.config else reference.path
-                hint = str(getattr(error, "hint", ""))
-                message = str(getattr(error, "message", "")) or str(error)
-                problems.append(document.problem(path, "unreadable-model", message, hint))
+    facts, problems = _read_all(_references(scenario), scenario, document, catalog)
     for workload in scenario.workloads:
         problems.extend(_too_long(workload, facts, document))
         problems.extend(_absent_targets(workload, facts, document))
     if problems:
         raise InputProblems(problems)
     return tuple(facts.values())
+
+
+def _draft_models(workload: Workload) -> tuple[ModelReference, ...]:
+    """The model that drafts tokens for the workload's own, where there is one."""
+    draft = workload.engine.draft_model
+    return (ModelReference(draft, (*workload.path, "engine", "draft_model")),) if draft else ()
+
+
+def own_model_problems(scenario: Scenario, document: Document, catalog: Catalog) -> list[Problem]:
+    """What is wrong with the model files that the scenario itself names."""
+    own = [reference for reference in _references(scenario) if reference.config]
+    return _read_all(own, scenario, document, catalog)[1]
+
+
+def _references(scenario: Scenario) -> list[ModelReference]:
+    """Every model in use once, in order of first use."""
+    unique: dict[tuple[str, str | None], ModelReference] = {}
+    for workload in scenario.workloads:
+        for reference in workload.models:
+            unique.setdefault((reference.model, reference.config), reference)
+    return list(unique.values())
+
+
+def _read_all(
+    references: Iterable[ModelReference], scenario: Scenario, document: Document, catalog: Catalog
+) -> tuple[dict[str, ModelFacts], list[Problem]]:
+    facts: dict[str, ModelFacts] = {}
+    problems: list[Problem] = []
+    for reference in references:
+        path = (*reference.path, "config") if reference.config else reference.path
+        try:
+            facts[reference.model] = model_facts(reference, scenario, catalog)
+        except OutsideFailure:
+            raise
+        except InputProblems as error:
+            for problem in error.problems:
+                if problem.code == "unreadable" and not problem.line:
+                    message = f"{reference.config or reference.model}: {problem.message}"
+                    problem = document.problem(path, "unreadable-model", message, problem.hint)
+                problems.append(problem)
+        except PlannerError as error:
+            hint = str(getattr(error, "hint", ""))
+            message = str(getattr(error, "message", "")) or str(error)
+            problems.append(document.problem(path, "unreadable-model", message, hint))
+    return facts, problems
 
 
 def model_facts(reference: ModelReference, scenario: Scenario, catalog: Catalog) -> ModelFacts:
@@ -60,7 +87,7 @@ def model_facts(reference: ModelReference, scenario: Scenario, catalog: Catalog)
     """
     if reference.sizes:
         return facts_from_sizes(reference.model, reference.sizes)
-    config = scenario.folder / reference.config if reference.config else None
+    config = Path(reference.config) if reference.config else None
     return resolve_model(
         reference.model,
         config=config,

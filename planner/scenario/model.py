@@ -37,6 +37,10 @@ class Engine:
     cpu_offload_gib: float | None = None
     lora_adapters: int | None = None
     lora_rank: int | None = None
+    gpu_layers: int | None = None
+    draft_model: str | None = None
+    speculative_tokens: int | None = None
+    speculative_acceptance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

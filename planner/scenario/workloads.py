@@ -154,6 +154,8 @@ class WorkloadBuilder(Builder):
         said = "its method is" if len(methods) == 1 else "its methods are"
         who = f"{said} {', '.join(methods)}"
         for axis in (*fixed, *matrix):
+            if axis == "lora_rank" and "lora" in item:
+                continue  # said of `lora` below
             if axis in AXES and not set(AXES[axis].methods) & set(methods):
                 here = self.place_of(item, path, axis)
                 needs = ", ".join(AXES[axis].methods)
@@ -215,6 +217,13 @@ class WorkloadBuilder(Builder):
             if axis in item:
                 self.once(axis, fixed, {}, (*path, axis))
                 fixed[axis] = item[axis]
+        if settings.get("draft_model") is not None:
+            here = (*path, "draft_model")
+            settings["draft_model"] = self.name("models", settings["draft_model"], here)
+        for key in ("draft_model", "speculative_acceptance"):
+            if key in settings and "speculative_tokens" not in settings:
+                message = f"'{key}' needs 'speculative_tokens'"
+                self.report((*path, key), "missing-key", message, key=True)
         if "lora_rank" in settings and "lora_adapters" not in settings:
             self.report(
                 (*path, "lora_rank"), "missing-key", "'lora_rank' needs 'lora_adapters'", key=True
@@ -273,6 +282,8 @@ class WorkloadBuilder(Builder):
             if not isinstance(entry, dict):
                 continue
             here = (*path, key, index)
+            if key == "include" and methods:
+                self.useless_axes(entry, here, methods)
             found.append(
                 {
                     axis: self.name("models", value, (*here, axis))
@@ -284,9 +295,23 @@ class WorkloadBuilder(Builder):
             )
         return tuple(found)
 
+    def useless_axes(self, entry: Mapping[str, Any], path: Path_, methods: tuple[str, ...]) -> None:
+        """Axes of an include that none of its methods uses would add nothing."""
+        used = (entry["method"],) if entry.get("method") else methods
+        for axis in entry:
+            if axis in AXES and not set(AXES[axis].methods) & set(used):
+                self.report(
+                    (*path, axis),
+                    "unused-key",
+                    f"'{axis}' has no effect here: the methods are {', '.join(used)}",
+                    f"it belongs to {', '.join(AXES[axis].methods)}",
+                    key=True,
+                )
+
     def check_for_each(self, workload: Workload) -> None:
-        for index, axis in enumerate(workload.for_each):
-            if axis != "model" and axis not in workload.matrix:
+        written = self.raw.data["workloads"][workload.path[-1]].get("for_each") or []
+        for index, axis in enumerate(written):
+            if axis is not None and axis != "model" and axis not in workload.matrix:
                 self.report(
                     (*workload.path, "for_each", index),
                     "contradiction",

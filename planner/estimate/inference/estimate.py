@@ -8,6 +8,7 @@ import polars as pl
 
 from planner.estimate.inference import host, working
 from planner.estimate.inference import pool as pools
+from planner.estimate.inference.draft import draft_weights_bytes
 from planner.estimate.inference.limits import impossible_reason, notes, unsupported_reason
 from planner.estimate.inference.prepare import prepare
 from planner.estimate.inference.totals import (
@@ -209,6 +210,7 @@ def _weights(bound: Bound) -> pl.Expr:
         - working.embedding_on_cpu_bytes()
         - host.host_weights_bytes()
         - working.quantised_head_bytes()
+        + draft_weights_bytes(bound)
         + pl.col("allocation_slack_bytes")
         + working.rope_cache_bytes()
         + working.absorbed_mla_bytes()

@@ -24,6 +24,10 @@ def unsupported_reason() -> pl.Expr:
             ),
         ),
         (
+            pl.col("draft_model").is_not_null() & pl.col("draft_weights_bytes").is_null(),
+            pl.format("the draft model {} is not known", pl.col("draft_model").fill_null("")),
+        ),
+        (
             pl.col("gpu_layers").is_not_null() & (pl.col("places_layers_by_count") == 0),
             pl.format("{} does not place layers by gpu_layers; use cpu_offload_gib", "engine"),
         ),

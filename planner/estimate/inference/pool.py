@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from planner.estimate.inference.draft import draft_token_bytes
 from planner.estimate.inference.host import gpu_layer_share
 from planner.estimate.kv_cache import sequence_tokens_bytes
 
@@ -41,6 +42,7 @@ def cache_rates() -> list[pl.Expr]:
             + pl.col("indexer_elements")
         )
         .mul(share)
+        .add(draft_token_bytes())
         .alias("global_token_bytes"),
         (share * pl.when(ignores).then(0.0).otherwise(local) * element).alias("local_token_bytes"),
         pl.when(ignores).then(None).otherwise(pl.col("local_window_tokens")).alias("window"),
@@ -103,7 +105,8 @@ def sequence_bytes(tokens: pl.Expr) -> pl.Expr:
     plain = sequence_tokens_bytes(
         blocks, pl.col("global_token_bytes"), pl.col("local_token_bytes"), pl.col("window")
     )
-    paged = pl.when(pl.col("has_hybrid_cache") > 0).then(sequence_pages() * page_bytes())
+    pages = sequence_pages() * page_bytes() + blocks * draft_token_bytes()
+    paged = pl.when(pl.col("has_hybrid_cache") > 0).then(pages)
     grouped = (pl.col("local_token_bytes") > 0) & (pl.col("has_hybrid_cache") > 0)
     return pl.when(grouped).then(paged).otherwise(plain) + pl.col("state_bytes")
 

@@ -12,13 +12,16 @@ TERMS: Final[tuple[Term, ...]] = (
         "weights",
         "{rank_weights_bytes} of the rank's tensors in {weight_format} + {allocation_slack_bytes}"
         " of allocator rounding + rotary tables and copies of {engine_profile}"
-        " - CPU offload of {cpu_offload_gib} GiB",
+        " - CPU offload of {cpu_offload_gib} GiB or all but {gpu_layers} layers"
+        " + draft model {draft_model}",
         (
             "rank_weights_bytes",
             "weight_format",
             "allocation_slack_bytes",
             "engine_profile",
             "cpu_offload_gib",
+            "gpu_layers",
+            "draft_model",
         ),
         "tensors of the model by storage format; engine profile",
     ),

@@ -1,0 +1,104 @@
+"""Facts the inference formulas read of models, cards and formats, one row each."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import polars as pl
+
+from planner.estimate.weights import CHECKPOINT
+from planner.resolve.tables import Tables
+
+_GPU_FACTS: Final = ("compute_capability", "interconnect", "interconnect_bytes_per_second")
+
+
+def gpu_facts(tables: Tables) -> pl.LazyFrame:
+    have = tables.gpus.collect_schema().names()
+    if "gpu" not in have:
+        empty: dict[str, Any] = dict.fromkeys(("gpu", "interconnect"), pl.String)
+        return pl.LazyFrame(
+            schema=empty | dict.fromkeys(("compute_capability", _GPU_FACTS[2]), pl.Float64)
+        )
+    return tables.gpus.select("gpu", *(name for name in _GPU_FACTS if name in have))
+
+
+def stored_facts(tables: Tables) -> pl.LazyFrame:
+    """Families of the formats that a pre-quantised checkpoint stores its linears and experts in."""
+    families = tables.formats.select(checkpoint_format="weight_format", stored_family="family")
+    experts = pl.col("role") == "routed_experts"
+    return (
+        tables.tensors.filter(pl.col("checkpoint_format").is_not_null())
+        .join(families, on="checkpoint_format", how="left")
+        .group_by("model")
+        .agg(
+            pl.col("stored_family").sort_by("numel").last(),
+            pl.col("stored_family").filter(experts).first().alias("stored_expert_family"),
+        )
+    )
+
+
+def format_facts(tables: Tables) -> pl.LazyFrame:
+    return tables.formats.select(
+        "weight_format", format_family="family", stored_bits="bits_per_weight"
+    )
+
+
+def format_columns() -> list[pl.Expr]:
+    """Family of the weights as they are run, and whether experts are 4-bit floats."""
+    stored = pl.col("weight_format") == CHECKPOINT
+    experts = pl.when(stored).then("stored_expert_family").otherwise("format_family")
+    return [
+        pl.when(stored).then("stored_family").otherwise("format_family").alias("weight_family"),
+        (experts == "fp4").fill_null(False).alias("has_narrow_experts"),
+    ]
+
+
+def model_facts(tables: Tables) -> pl.LazyFrame:
+    """Per model: sizes, the widest dense MLP, the experts' widths and the rotary width."""
+    moe = pl.col("num_experts") > 0
+    layers = tables.layers.group_by("model").agg(
+        pl.col("intermediate_size").max().alias("widest_mlp"),
+        pl.col("shared_intermediate_size").max().alias("shared_width"),
+        pl.col("moe_intermediate_size").filter(moe).max().fill_null(0).alias("expert_width"),
+        pl.col("num_experts_per_tok").filter(moe).max().fill_null(0).alias("experts_per_token"),
+        moe.sum().cast(pl.Int64).alias("moe_layers"),
+        pl.col("num_attention_heads").max().alias("most_heads"),
+        pl.when(pl.col("qk_rope_head_dim") > 0)
+        .then("qk_rope_head_dim")
+        .otherwise("head_dim")
+        .max()
+        .alias("rotary_width"),
+        pl.col("kv_expanded_elements_per_token").max().alias("expanded_layer_elements"),
+        (pl.col("num_attention_heads") * pl.col("kv_lora_rank") * 2 * pl.col("v_head_dim"))
+        .sum()
+        .alias("absorbed_elements"),
+        (pl.col("kv_lora_rank").max() > 0).alias("has_mla"),
+    )
+    linear = (pl.col("kind") == "linear") & ~pl.col("role").is_in(["lm_head", "multimodal"])
+    column = linear & pl.col("split").is_in(["column", "kv"])
+    row = linear & (pl.col("split") == "row")
+    largest = tables.tensors.group_by("model").agg(
+        pl.col("numel").filter(linear).max().fill_null(0).alias("largest_linear_elements"),
+        *(
+            (pl.col(f"{side}_features") * pl.col("count"))
+            .filter(kind)
+            .sum()
+            .alias(f"{name}_{side}")
+            for name, kind in (("column", column), ("row", row))
+            for side in ("in", "out")
+        ),
+    )
+    sizes = tables.models.select(
+        "model",
+        "hidden_size",
+        "vocab_size",
+        "num_hidden_layers",
+        "dtype",
+        "max_position_embeddings",
+        "embedding_parameters",
+        "tied_embeddings",
+        "tied_silently",
+        "multimodal_parameters",
+        (pl.col("multimodal_parameters") > 0).alias("has_towers"),
+    )
+    return sizes.join(layers, on="model", how="left").join(largest, on="model", how="left")
