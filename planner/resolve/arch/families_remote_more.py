@@ -72,6 +72,13 @@ def _arctic_residual(config: Config, _: Plan, sheet: Sheet) -> None:
     sheet.layer["intermediate_size"] = h
 
 
+def _dense_beside(config: Config, _: Plan, sheet: Sheet) -> None:
+    """A dense MLP whose output is added to that of the experts."""
+    if config.get("residual_moe"):
+        write_gated(sheet.at("mlp", "mlp"), config.hidden_size, config.intermediate_size)
+        sheet.layer["intermediate_size"] = int(config.intermediate_size)
+
+
 def _elm_width(multiplier: float, config: Config) -> int:
     divisor = int(config.ffn_dim_divisor)
     value = multiplier * config.model_dim
@@ -150,6 +157,14 @@ FAMILIES = (
         mlp=moe(scope="moe_block", router_linear=True, inner="intermediate_size"),
         plan=by_layer(all_moe),
         norms=("pre_attn_norm", "post_attn_norm", "pre_moe_norm", "post_moe_norm"),
+    ),
+    Family(
+        types=("grok-2",),
+        attention=gqa(),
+        mlp=moe(scope="block_sparse_moe", router_linear=True),
+        plan=by_layer(all_moe),
+        norms=("pre_attn_norm", "post_attn_norm", "pre_moe_norm", "post_moe_norm"),
+        around=_dense_beside,
     ),
     Family(
         types=("openelm",),

@@ -51,6 +51,10 @@ TYPE_ALIASES = {
 }
 
 
+# Types that files give to another class than the one known by that name, by the class they name.
+TYPES_BY_CLASS = {("git", "Grok1ForCausalLM"): "grok-2"}
+
+
 @cache
 def families() -> dict[str, Family]:
     """Family by model type."""

@@ -16,6 +16,7 @@ from planner.resolve.arch.decoder import write_decoder
 from planner.resolve.arch.family import Family
 from planner.resolve.arch.known import (
     TYPE_ALIASES,
+    TYPES_BY_CLASS,
     composites,
     families,
     known_model_types,
@@ -102,7 +103,7 @@ def model_type_of(config: Mapping[str, object]) -> str:
         raise ConfigProblem("the config has no 'model_type'; add it, or use --assume-like TYPE")
     if not isinstance(raw, str):
         raise ConfigProblem(f"model_type must be a string, not {raw!r:.60}")
-    name = TYPE_ALIASES.get(raw, raw)
+    name = TYPES_BY_CLASS.get((raw, first_architecture(config)), TYPE_ALIASES.get(raw, raw))
     if name not in known_model_types():
         hint = did_you_mean(raw, known_model_types())
         raise UnknownModelType(
