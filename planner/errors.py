@@ -37,7 +37,7 @@ class Problem:
         place = f"{self.file}:{self.line}:{self.col}" if self.line else self.file
         where = f" {self.path}:" if self.path else ""
         hint = f"; {self.hint}" if self.hint else ""
-        return f"{place}: error[{self.code}]{where} {self.message}{hint}"
+        return printable(f"{place}: error[{self.code}]{where} {self.message}{hint}")
 
 
 class PlannerError(Exception):
@@ -60,6 +60,17 @@ class OutsideFailure(PlannerError):
     """The network, the disk, a lock file or a missing snapshot stands in the way (exit code 3)."""
 
     exit_code = EXIT_OUTSIDE
+
+
+def printable(text: str) -> str:
+    """Text on one line without control characters.
+
+    Names come from files of strangers: a line break could forge a second message or a command to
+    the CI, an escape could rewrite the terminal.
+    """
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )
 
 
 def did_you_mean(word: str, candidates: Iterable[str], *, limit: int = 1) -> str:

@@ -185,6 +185,8 @@ def _csv_text(path: Path, name: str) -> str:
     if path.is_dir():
         message = "is a directory, expected a CSV file"
         raise InputProblems([Problem(name, 0, 0, "unreadable", "", message)])
+    if path.exists() and not path.is_file():
+        raise InputProblems([Problem(name, 0, 0, "unreadable", "", "is no regular file")])
     try:
         if path.stat().st_size > MAX_FILE_BYTES * 10:
             message = f"is larger than {MAX_FILE_BYTES * 10:,} bytes"

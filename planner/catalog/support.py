@@ -62,7 +62,11 @@ def _holds(rule: Row, gpu: Row) -> bool:
 
 def _lack(gpu: Row, weight_format: str, rules: Sequence[Row]) -> str:
     if gpu["vendor"] == "nvidia":
-        needs = [rule["min_compute_capability"] for rule in rules if "nvidia" in rule["vendors"]]
+        needs = [
+            rule["min_compute_capability"]
+            for rule in rules
+            if "nvidia" in rule["vendors"] and "min_compute_capability" in rule
+        ]
         has = gpu.get("compute_capability")
         if needs and has is not None:
             return (

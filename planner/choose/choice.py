@@ -146,7 +146,7 @@ def _reason(limits: Limits) -> pl.Expr:
         .when(state == "unpriced")
         .then(pl.lit("no price for this GPU in the supply"))
         .when(state == "no-offer")
-        .then(pl.format("no instance on offer holds {} GPUs of it", pl.col("gpu_count")))
+        .then(pl.format("no instance on offer holds {} of it", pl.col("gpu_count")))
         .when(state == "over-limit")
         .then(pl.lit("above the scenario's limits"))
         .when(~same_cost(pl.col("rank_cost_usd"), pl.col("_least_usd")))

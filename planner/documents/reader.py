@@ -108,6 +108,8 @@ def load_document(path: Path, *, shown_as: str | None = None) -> Document:
     if path.is_dir():
         raise refuse("is a directory, expected a YAML file", "name the files in it")
     try:
+        if path.exists() and not path.is_file():
+            raise refuse("is no regular file")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise refuse(f"is larger than {MAX_FILE_BYTES:,} bytes, too large for a scenario")
         raw = path.read_bytes()

@@ -29,6 +29,7 @@ def with_support(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         "model",
         _layers=pl.col("num_hidden_layers"),
         _stored=pl.col("quantization_method"),
+        _checkpoint=pl.col("checkpoint_weight_format"),
         _experts=pl.col("routed_experts_parameters") > 0,
     )
     experts = tables.layers.group_by("model").agg(_most_experts=pl.col("num_experts").max())
@@ -39,11 +40,18 @@ def with_support(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     )
     if tables.gpu_formats is not None:
         lacking = tables.gpu_formats.select(
-            "gpu", "weight_format", _support=pl.col("support"), _lacks=pl.col("reason")
+            "gpu", _real_format="weight_format", _support="support", _lacks="reason"
         )
-        joined = joined.join(lacking, on=["gpu", "weight_format"], how="left")
+        real = pl.when(pl.col("weight_format") == "checkpoint").then("_checkpoint")
+        joined = joined.with_columns(_real_format=real.otherwise("weight_format")).join(
+            lacking, on=["gpu", "_real_format"], how="left"
+        )
     else:
-        joined = joined.with_columns(_support=pl.lit("native"), _lacks=pl.lit(None, pl.String))
+        joined = joined.with_columns(
+            _support=pl.lit("native"),
+            _lacks=pl.lit(None, pl.String),
+            _real_format=pl.col("weight_format"),
+        )
     joined = joined.with_columns(
         unsupported_reason=pl.coalesce(
             gpu_lacks_format(), method_lacks_base(), "unsupported_reason"
@@ -53,6 +61,7 @@ def with_support(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
             too_many_stages(),
             no_experts_to_split(),
             too_few_experts(),
+            more_than_the_engine_takes(),
             "impossible_reason",
         ),
     )
@@ -65,13 +74,18 @@ def with_support(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         "_support",
         "_lacks",
         "_most_experts",
+        "_checkpoint",
+        "_real_format",
     )
     return joined.drop(helpers)
 
 
 def gpu_lacks_format() -> pl.Expr:
     """The card can't compute in the format, neither natively nor emulated."""
-    cell = pl.format("{} can't run {}", pl.col("gpu"), pl.col("weight_format"))
+    stored = pl.when(pl.col("weight_format") == "checkpoint").then(
+        pl.format("the checkpoint's {}", pl.col("_real_format"))
+    )
+    cell = pl.format("{} can't run {}", pl.col("gpu"), stored.otherwise(pl.col("weight_format")))
     why = pl.when(pl.col("_lacks").is_not_null()).then(pl.format(": {}", pl.col("_lacks")))
     return pl.when(pl.col("_support") == "unsupported").then(
         pl.concat_str(cell, why, ignore_nulls=True)
@@ -94,6 +108,14 @@ def method_lacks_base() -> pl.Expr:
         .then(pl.format("qlora needs a quantised base, and {} is none", stored))
         .when((method == "qlora") & (stored != "checkpoint") & ~trainable)
         .then(pl.format("no training framework takes a base in {}", stored))
+    )
+
+
+def more_than_the_engine_takes() -> pl.Expr:
+    """Sequences in flight above max_num_seqs wait instead of holding memory."""
+    in_flight, limit = pl.col("concurrent_sequences"), pl.col("max_num_seqs")
+    return pl.when(in_flight > limit).then(
+        pl.format("{} sequences in flight are above max_num_seqs {}", in_flight, limit)
     )
 
 

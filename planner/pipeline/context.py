@@ -15,12 +15,12 @@ from planner.catalog.names import NameProblem
 from planner.errors import InputProblems, PlannerError, Problem, did_you_mean
 from planner.estimate import RULE_OF_THUMB, EstimatorSettings
 from planner.estimate.rule_of_thumb import Range, RuleOfThumbSettings
-from planner.grid import grid_size
+from planner.grid import cases_frame, grid_size
 from planner.resolve.engines import Engine, engines_frame, find_engine, load_engines, read_engine
 from planner.resolve.facts import ModelFacts
-from planner.resolve.scenario_models import known_beyond_catalog, resolve_models
+from planner.resolve.scenario_models import known_beyond_catalog, own_model_problems, resolve_models
 from planner.resolve.tables import Tables, layers_frame, models_frame, tensors_frame
-from planner.scenario.build import build_scenario
+from planner.scenario.build import try_scenario
 from planner.scenario.model import Scenario
 from planner.scenario.read import RawScenario, read_scenario
 
@@ -76,9 +76,10 @@ def resolve_context(raw: RawScenario, path: Path, content: bytes, *, max_cells: 
     except InputProblems as error:
         raw.problems.extend(error.problems)
         engines = load_engines()
-    scenario = build_scenario(raw, name_resolver(catalog, path, engines))
+    scenario = _built(raw, catalog, name_resolver(catalog, path, engines))
     refuse_unknown_power(raw, scenario, catalog)
     guard_size(scenario, catalog, max_cells)
+    refuse_empty(scenario, raw)
     if scenario.supply.gpus == ("all",):
         every = tuple(catalog.gpus["gpu"].to_list())
         scenario = replace(scenario, supply=replace(scenario.supply, gpus=every))
@@ -96,6 +97,14 @@ def resolve_context(raw: RawScenario, path: Path, content: bytes, *, max_cells: 
     )
 
 
+def _built(raw: RawScenario, catalog: Catalog, resolve_name: Callable[[str, str], str]) -> Scenario:
+    """The scenario; where it has mistakes, those of its own model files are reported with them."""
+    scenario, problems = try_scenario(raw, resolve_name)
+    if problems:
+        raise InputProblems({*problems, *own_model_problems(scenario, raw.document, catalog)})
+    return scenario
+
+
 def layered_catalog(raw: RawScenario, folder: Path) -> tuple[Catalog, list[Problem]]:
     """The shipped catalog with the scenario's own files on top, and the mistakes in them."""
     catalog = load_catalog()
@@ -109,10 +118,19 @@ def layered_catalog(raw: RawScenario, folder: Path) -> tuple[Catalog, list[Probl
                 for file in _files_of(folder / name):
                     catalog = catalog.with_source(kind, file)
             except InputProblems as error:
-                problems.extend(error.problems)
+                for problem in error.problems:
+                    if problem.code == "unreadable":
+                        place = ("catalog", key, index)
+                        message = f"{name}: {problem.message}"
+                        problem = raw.document.problem(place, "unreadable", message, problem.hint)
+                    problems.append(problem)
+                raw.broken_kinds |= {kind, *_DEFINED_BY.get(kind, ())}
             except NameProblem as error:
                 problems.append(error.problem(raw.document, ("catalog", key, index)))
     return catalog, problems
+
+
+_DEFINED_BY: Final = {"offers": ("providers", "regions", "instance_types")}
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -210,6 +228,27 @@ def guard_size(scenario: Scenario, catalog: Catalog, max_cells: int) -> None:
         hint = "drop values, split the file, or raise --max-cells"
         problem = Problem(scenario.file, 1, 1, "grid-too-large", "$.workloads", message, hint)
         raise InputProblems([problem])
+
+
+def refuse_empty(scenario: Scenario, raw: RawScenario) -> None:
+    """Refuse workloads of which the excludes leave no case.
+
+    Raises:
+        InputProblems: naming each of them.
+    """
+    left = set(cases_frame(scenario)["workload"].unique())
+    problems = [
+        raw.document.problem(
+            (*workload.path, "exclude"),
+            "no-cases",
+            f"leaves no case of '{workload.name}'",
+            key=True,
+        )
+        for workload in scenario.workloads
+        if workload.name not in left
+    ]
+    if problems:
+        raise InputProblems(problems)
 
 
 def fact_tables(scenario: Scenario, catalog: Catalog, facts: Iterable[ModelFacts]) -> Tables:

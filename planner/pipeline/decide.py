@@ -96,11 +96,36 @@ _OF_A_RUN: Final = (
 )  # fmt: skip
 
 
+_CAPACITIES: Final = ("max_context_tokens", "max_concurrent_sequences", "kv_cache_tokens_capacity")
+_NO_SPEED: Final = "the speed on this GPU is not known, nor the replicas that the demand needs"
+
+
 def _only_where_it_runs(schema: pl.Schema) -> list[pl.Expr]:
-    """What does not fit has no speed, and its price is that of one replica."""
+    """What does not fit has no speed, and its price is that of one replica.
+
+    Without a known speed a demand can't be turned into replicas: such a cell shows the price of
+    one, and does not count as meeting the demand.
+    """
     runs = pl.col("verdict").is_in(["fits", "tight"])
-    silent = [pl.when(runs).then(pl.col(n)).alias(n) for n in _OF_A_RUN if n in schema]
-    return [*silent, pl.when(runs).then("replicas").otherwise(1).cast(pl.Int64).alias("replicas")]
+    unknown = runs & pl.col("replicas").is_null()
+    columns: dict[str, pl.Expr] = {
+        name: pl.when(runs).then(pl.col(name)) for name in _OF_A_RUN if name in schema
+    }
+    columns["meets_objectives"] = (
+        pl.when(unknown).then(pl.lit(False)).otherwise(columns["meets_objectives"])
+    )
+    columns["objective_reason"] = (
+        pl.when(unknown)
+        .then(pl.coalesce("objective_reason", pl.lit(_NO_SPEED)))
+        .otherwise(columns["objective_reason"])
+    )
+    columns["replicas"] = pl.when(runs & ~unknown).then("replicas").otherwise(1).cast(pl.Int64)
+    sized = pl.col("verdict").is_in(["fits", "tight", "exceeds"])
+    for name in _CAPACITIES:
+        if name in schema:
+            # A model that keeps a constant state has no largest context: no number stands for it.
+            columns[name] = pl.when(sized & pl.col(name).is_finite()).then(pl.col(name))
+    return [value.alias(name) for name, value in columns.items()]
 
 
 def placements(context: Context) -> Iterator[tuple[bool, Iterator[pl.LazyFrame]]]:

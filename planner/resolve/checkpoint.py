@@ -42,6 +42,8 @@ def load_json(path: Path) -> dict[str, Any]:
     def refuse(message: str, line: int = 0, col: int = 0) -> InputProblems:
         return InputProblems([Problem(str(path), line, col, "unreadable", "", message)])
 
+    if path.exists() and not path.is_file():
+        raise refuse("is no regular file")
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise refuse(f"is larger than {MAX_CONFIG_BYTES:,} bytes, too large for a config")

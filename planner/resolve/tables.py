@@ -22,6 +22,7 @@ MODEL_SCHEMA: Final[dict[str, Any]] = {
     "logit_softcap": pl.Boolean,
     "max_position_embeddings": pl.Int64,
     "quantization_method": pl.String,
+    "checkpoint_weight_format": pl.String,
     "stored_bytes": pl.Int64,
     "parameters": pl.Int64,
     "text_parameters": pl.Int64,
@@ -115,6 +116,7 @@ def _model_row(facts: ModelFacts) -> dict[str, Any]:
         "logit_softcap": facts.logit_softcap,
         "max_position_embeddings": facts.max_position_embeddings,
         "quantization_method": facts.quantization_method,
+        "checkpoint_weight_format": checkpoint_weight_format(facts),
         "stored_bytes": facts.stored_bytes,
         "parameters": facts.parameters,
         "text_parameters": facts.text_parameters,
@@ -122,6 +124,24 @@ def _model_row(facts: ModelFacts) -> dict[str, Any]:
         "quantisable_parameters": facts.quantisable_parameters,
         **{f"{role}_parameters": n for role, n in facts.parameters_by_role().items()},
     }
+
+
+_DTYPE_FORMATS: Final = {
+    "bfloat16": "bf16", "bf16": "bf16", "float16": "fp16", "fp16": "fp16", "half": "fp16",
+    "float32": "fp32", "fp32": "fp32",
+}  # fmt: skip
+
+
+def checkpoint_weight_format(facts: ModelFacts) -> str | None:
+    """The format that most parameters of the checkpoint are stored in; None where not known."""
+    sizes: dict[str, int] = {}
+    parameters = {tensor.name: tensor.parameters for tensor in facts.tensors}
+    for group in facts.quantization:
+        held = sum(parameters.get(name, 0) for name in group.tensors)
+        sizes[group.format] = sizes.get(group.format, 0) + held
+    if sizes:
+        return max(sizes, key=lambda name: (sizes[name], name))
+    return _DTYPE_FORMATS.get(facts.dtype)
 
 
 def layers_frame(facts: Iterable[ModelFacts]) -> pl.DataFrame:

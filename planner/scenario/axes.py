@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -69,3 +70,8 @@ CONCURRENCY_LADDER: Final = (1, 4, 16, 64, 256)
 DEFAULT_ENGINE: Final = "vllm"
 DEFAULT_FRAMEWORK: Final = "trl"
 DEFAULT_LORA_TARGETS: Final = "all-linear"
+
+
+def slug(text: str) -> str:
+    """A name as a part of a case id: lower case, without spaces and slashes."""
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-")

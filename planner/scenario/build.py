@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
+from typing import Any
 
-from planner.errors import InputProblems
+from planner.errors import InputProblems, Problem
+from planner.scenario.axes import slug
 from planner.scenario.builder import Path_, ResolveName, known_fields, texts
 from planner.scenario.model import (
     Assumptions,
     Constraints,
+    ModelReference,
     Scenario,
     Workload,
 )
@@ -25,12 +29,17 @@ def build_scenario(raw: RawScenario, resolve_name: ResolveName) -> Scenario:
     Raises:
         InputProblems: with every problem of the file: YAML, schema, names, contradictions.
     """
-    builder = _ScenarioBuilder(raw, resolve_name)
-    scenario = builder.scenario()
-    problems = sorted({*raw.problems, *builder.problems})
+    scenario, problems = try_scenario(raw, resolve_name)
     if problems:
         raise InputProblems(problems)
     return scenario
+
+
+def try_scenario(raw: RawScenario, resolve_name: ResolveName) -> tuple[Scenario, list[Problem]]:
+    """The Scenario as far as it can be built, and every problem of the file."""
+    builder = _ScenarioBuilder(raw, resolve_name)
+    scenario = builder.scenario()
+    return scenario, sorted({*raw.problems, *builder.problems})
 
 
 class _ScenarioBuilder(WorkloadBuilder, SupplyBuilder):
@@ -59,6 +68,8 @@ class _ScenarioBuilder(WorkloadBuilder, SupplyBuilder):
             self.report(
                 ("models",), "unused-key", "every workload names models of its own", key=True
             )
+        self.real_date(assumptions.get("as_of"), ("assumptions", "as_of"))
+        self.rising_ranges(data.get("rule_of_thumb") or {})
         if "max_price_age_days" in assumptions and "as_of" not in assumptions:
             self.report(
                 ("assumptions", "max_price_age_days"),
@@ -88,17 +99,49 @@ class _ScenarioBuilder(WorkloadBuilder, SupplyBuilder):
             source=self.document.data,
         )
 
+    def real_date(self, text: Any, path: Path_) -> None:
+        if text is None:
+            return
+        try:
+            date.fromisoformat(str(text))
+        except ValueError:
+            self.report(path, "bad-value", f"'{text}' is no date of the calendar")
+
+    def rising_ranges(self, settings: Mapping[str, Any]) -> None:
+        for name, value in settings.items():
+            if not isinstance(value, dict) or set(value) != {"low", "expected", "high"}:
+                continue
+            if not value["low"] <= value["expected"] <= value["high"]:
+                self.report(
+                    ("rule_of_thumb", name),
+                    "bad-range",
+                    "must rise from low over expected to high",
+                )
+
     def unique_names(self, workloads: Iterable[Workload]) -> None:
-        seen: dict[str, Path_] = {}
+        """Names must differ in the ids made of them too: an id stands for one thing."""
+        seen: dict[str, Workload] = {}
+        models: dict[str, ModelReference] = {}
         for workload in workloads:
-            if workload.name in seen:
-                line = self.document.mark((*seen[workload.name], "name")).line
+            other = seen.setdefault(slug(workload.name), workload)
+            if other is not workload:
+                line = self.document.mark((*other.path, "name")).line
                 self.report(
                     (*workload.path, "name"),
                     "duplicate-name",
-                    f"'{workload.name}' is the name of another workload too, on line {line}",
+                    f"'{workload.name}' gives the same case ids as '{other.name}' on line {line}",
                 )
-            seen.setdefault(workload.name, workload.path)
+            for model in workload.models:
+                same = models.setdefault(slug(model.model), model)
+                if same.model != model.model or not slug(model.model):
+                    self.report(
+                        model.path,
+                        "duplicate-name",
+                        f"'{model.model}' gives the same case ids as '{same.model}'"
+                        if slug(model.model)
+                        else f"'{model.model}' has no letter or digit to make case ids of",
+                        "use another id",
+                    )
 
     def rule_of_thumb_only(self, estimator: str, workloads: Iterable[Workload]) -> None:
         """What one of the two estimators can't use."""

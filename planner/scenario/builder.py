@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from planner.documents.reader import json_path
 from planner.errors import Problem, did_you_mean
 from planner.scenario.axes import AXES, DEFAULT_LORA_TARGETS
 from planner.scenario.model import Demand, ModelReference, Value
@@ -35,8 +36,16 @@ class Builder:
             return self._resolve(kind, str(name))
         except LookupError as error:
             message, hint = error.args
+            if self.is_doubtful(path) or kind in self.raw.broken_kinds:
+                # The value itself, or the file that should define it, is reported already.
+                return str(name)
             self.report(path, f"unknown-{kind.removesuffix('s')}", message, hint)
             return str(name)
+
+    def is_doubtful(self, path: Path_) -> bool:
+        """Whether YAML itself makes the value at a path doubtful, which is reported once."""
+        shown = json_path(path)
+        return any(problem.path == shown for problem in self.document.problems)
 
     def models(self, items: Any, path: Path_) -> tuple[ModelReference, ...]:
         references: list[ModelReference] = []

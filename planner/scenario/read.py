@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,15 @@ class RawScenario:
 
     `data` is the document without the parts that break the schema (None in lists, so that indices
     keep their meaning), `broken` the paths that were taken out: the checks of meaning run on the
-    rest, so that one run reports every mistake once.
+    rest, so that one run reports every mistake once. `broken_kinds` are kinds of catalog entries
+    whose own files have mistakes, so that names of them may be missing.
     """
 
     document: Document
     problems: list[Problem]
     data: dict[str, Any]
     broken: set[tuple[str | int, ...]]
+    broken_kinds: set[str] = field(default_factory=set)
 
 
 def read_scenario(path: Path) -> RawScenario:

@@ -102,6 +102,11 @@ class SupplyBuilder(Builder):
             given = {key: value for key, value in item.items() if key in known}
             given["name"] = item.get("name", f"owned {item['gpu_count']}x {gpu}")
             machines.append(Owned(**{**given, "gpu": gpu}))
+            wanted = self.raw.data["supply"].get("gpus")
+            listed = texts(wanted)
+            if listed and listed != ("all",) and gpu not in self.known_gpus(listed):
+                message = f"'{item['gpu']}' is not in supply.gpus, so this machine is never used"
+                self.report((*here, "gpu"), "unused-key", message)
         if machines and "owned" not in purchase:
             self.report(
                 ("supply", "owned"),
@@ -111,6 +116,16 @@ class SupplyBuilder(Builder):
                 key=True,
             )
         return tuple(machines)
+
+    def known_gpus(self, names: tuple[str, ...]) -> set[str]:
+        """Ids of GPU names, leaving out those that are reported elsewhere as unknown."""
+        found = set()
+        for name in names:
+            try:
+                found.add(self._resolve("gpus", name))
+            except LookupError:
+                continue
+        return found
 
     def owned_price(self, item: Mapping[str, Any], path: Path_) -> None:
         """Exactly one of the two ways to say what a machine costs."""
@@ -141,6 +156,12 @@ class SupplyBuilder(Builder):
         for index, item in enumerate(items):
             if not isinstance(item, dict) or "id" not in item:
                 continue
+            if item["id"] in [budget.id for budget in budgets]:
+                message = f"'{item['id']}' is the id of another budget too"
+                self.report(("budgets", index, "id"), "duplicate-name", message)
+            if not set(item) - {"id", "scope", "level"}:
+                message = "a budget without a limit can't be broken"
+                self.report(("budgets", index), "missing-key", message, "set max_usd_per_month")
             scope = item.get("scope", "all")
             kind, name = next(iter(scope.items())) if isinstance(scope, dict) else ("all", "")
             known = {"workload": names, "tag": tags, "all": [""]}[kind]

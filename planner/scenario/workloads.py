@@ -108,7 +108,7 @@ class WorkloadBuilder(Builder):
                 self.report(
                     (*path, index),
                     "duplicate-value",
-                    f"'{value}' is already in the list under another name",
+                    f"'{value}' is already in the list",
                 )
         return tuple(dict.fromkeys(values))
 

@@ -33,7 +33,7 @@ CASES = [
     ("version", "version: 1", "version: 2", 1, "bad-value", "write 1"),
     ("context too long", "[4096, 8192]", "[4096, 1000000]", 7, "context-too-long",
      "allow_longer_context"),
-    ("value twice", "[4096, 8192]", "[4096, 4096]", 7, "bad-value", "lists a value twice"),
+    ("value twice", "[4096, 8192]", "[4096, 4096]", 7, "duplicate-value", "is already in the list"),
     ("empty list", "[1, 16]", "[]", 8, "bad-value", "must not be empty"),
     ("boolean word", "[1, 16]", "no", 8, "yaml-surprise", "write true or false"),
     ("exponent", "[4096, 8192]", "[1e3]", 7, "yaml-surprise", "write 1000"),
@@ -144,6 +144,68 @@ def test_a_grid_above_the_limit_is_refused_with_its_size_by_axis(tmp_path: Path)
     assert [p.code for p in problems] == ["grid-too-large"]
     assert "36,000,000 cells, more than 5,000,000" in problems[0].message
     assert "context_tokens 3000, concurrent_sequences 3000" in problems[0].message
+
+
+@pytest.mark.parametrize("name", ["chat", "Chat", "CHAT"])
+def test_names_that_give_the_same_case_ids_are_refused(tmp_path: Path, name: str) -> None:
+    second = f"  - name: {name}\n    method: inference\n    context_tokens: 512\nsupply:"
+    problems = problems_of(tmp_path, changed("supply:", second))
+    assert [p.code for p in problems] == ["duplicate-name"]
+
+
+def test_excluding_every_case_is_refused(tmp_path: Path) -> None:
+    text = changed(
+        "supply:", "    exclude: [{context_tokens: 4096}, {context_tokens: 8192}]\nsupply:"
+    )
+    assert [(p.line, p.code) for p in problems_of(tmp_path, text)] == [(9, "no-cases")]
+
+
+def test_an_include_that_no_method_uses_is_named(tmp_path: Path) -> None:
+    text = changed("supply:", "    include: [{sequence_tokens: 77}]\nsupply:")
+    assert [(p.line, p.code) for p in problems_of(tmp_path, text)] == [(9, "unused-key")]
+
+
+def test_an_impossible_date_is_named(tmp_path: Path) -> None:
+    text = changed("supply:", 'assumptions: {as_of: "2026-13-41"}\nsupply:')
+    assert [(p.line, p.code) for p in problems_of(tmp_path, text)] == [(9, "bad-value")]
+
+
+def test_a_range_that_falls_is_named(tmp_path: Path) -> None:
+    settings = "rule_of_thumb: {overhead_gb: {low: 3, expected: 2, high: 1}}\nsupply:"
+    text = changed("supply:", settings).replace(
+        "version: 1", "version: 1\nestimator: rule-of-thumb"
+    )
+    assert [(p.line, p.code) for p in problems_of(tmp_path, text)] == [(10, "bad-range")]
+
+
+def test_a_config_beside_the_scenario_is_found_from_anywhere(tmp_path: Path) -> None:
+    folder = tmp_path / "below"
+    folder.mkdir()
+    (folder / "own.json").write_text(
+        '{"model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "vocab_size": 100, '
+        '"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, '
+        '"max_position_embeddings": 8192}'
+    )
+    text = changed("[meta-llama/Llama-3.1-8B-Instruct]", "[{id: own, config: own.json}]")
+    assert problems_of(folder, text) == ()
+
+
+def test_a_missing_config_is_reported_with_the_other_mistakes(tmp_path: Path) -> None:
+    text = changed(
+        "[meta-llama/Llama-3.1-8B-Instruct]", "[{id: own, config: absent.json}]"
+    ).replace("H100", "H1000")
+    assert [(p.line, p.code) for p in problems_of(tmp_path, text)] == [
+        (2, "unreadable-model"),
+        (10, "unknown-gpu"),
+    ]
+
+
+def test_control_characters_in_a_message_are_shown_escaped(tmp_path: Path) -> None:
+    text = changed("supply:", '"a\\n::error::forged\\e[2J": 1\nsupply:')
+    (problem,) = problems_of(tmp_path, text)
+    assert "\n" not in str(problem)
+    assert "\x1b" not in str(problem)
+    assert "a\\n::error::forged" in str(problem)
 
 
 def test_two_workloads_of_one_name_are_refused(tmp_path: Path) -> None:
