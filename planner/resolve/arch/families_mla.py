@@ -9,11 +9,8 @@ from planner.resolve.arch.family import (
     after_dense,
     by_layer,
     depth,
-    layer_types,
-    windowed,
 )
 from planner.resolve.arch.mlp import gated, moe, shared_total, write_gated
-from planner.resolve.arch.recurrent import kimi_delta
 from planner.resolve.arch.sheet import Plan, Sheet
 
 EXPERTS = moe(shared=shared_total)
@@ -59,22 +56,6 @@ def _glm_dsa_plan(config: Config) -> list[Plan]:
     return [
         Plan(mlp=kind, tag=index) for kind, index in zip(kinds, indexer_types(config), strict=False)
     ]
-
-
-def _kimi_types(config: Config) -> list[str]:
-    own = config.get("linear_attn_config", {})
-    if config.get("layer_types") is None and "full_attn_layers" in own and "kda_layers" in own:
-        full = {i - 1 for i in own["full_attn_layers"]}
-        return ["full_attention" if i in full else "linear_attention" for i in range(depth(config))]
-    return layer_types(
-        config, lambda i: "full_attention" if i and i % 4 == 0 else "linear_attention"
-    )
-
-
-def _kimi_mlps(config: Config) -> list[str]:
-    if config.get("mlp_layer_types") is None and config.get("first_k_dense_replace") is None:
-        return one_dense(config)
-    return after_dense()(config)
 
 
 def _longcat_layer(config: Config, plan: Plan, sheet: Sheet) -> None:
@@ -241,12 +222,6 @@ FAMILIES = (
     ),
     Family(types=("minicpm3",), attention=mla(), mlp=gated(bias="mlp_bias")),
     Family(types=("youtu",), attention=mla(), mlp=gated(bias="mlp_bias")),
-    Family(
-        types=("kimi_linear",),
-        attention={"full": mla(), "linear": kimi_delta()},
-        mlp={"dense": gated(), "moe": EXPERTS},
-        plan=windowed(_kimi_mlps, types=_kimi_types, mixers={"linear_attention": "linear"}),
-    ),
     Family(
         types=("longcat_flash",),
         attention=_longcat_layer,

@@ -232,8 +232,11 @@ def kimi_delta(*, scope: str = "self_attn", narrow: bool = True, flat: bool = Fa
         if narrow:
             f.linear("f_a_proj", h, d, split="replicated", role="attention")
             f.linear("f_b_proj", d, q * d, role="attention")
-            s.linear("g_a_proj", h, d, split="replicated")
-            s.linear("g_b_proj", d, q * d)
+            if own.get("use_full_rank_gate"):
+                s.linear("g_proj", h, q * d)
+            else:
+                s.linear("g_a_proj", h, d, split="replicated")
+                s.linear("g_b_proj", d, q * d)
         else:
             f.linear("f_proj", h, q * d, role="attention")
             s.linear("g_proj", h, q * d)

@@ -1,0 +1,123 @@
+"""Kimi Linear, and Kimi K3 over it: experts in a latent space, and wider output gates."""
+
+from __future__ import annotations
+
+from planner.resolve.arch.attention import heads, mla
+from planner.resolve.arch.config import Config
+from planner.resolve.arch.families_mla import EXPERTS, one_dense
+from planner.resolve.arch.family import Family, after_dense, depth, layer_types, windowed
+from planner.resolve.arch.mlp import (
+    experts_of,
+    gated,
+    shared_total,
+    top_k_of,
+    write_experts,
+    write_gated,
+)
+from planner.resolve.arch.multimodal import Composite
+from planner.resolve.arch.recurrent import kimi_delta
+from planner.resolve.arch.sheet import Plan, Sheet
+
+
+def _types(config: Config) -> list[str]:
+    own = config.get("linear_attn_config", {})
+    if config.get("layer_types") is None and "full_attn_layers" in own and "kda_layers" in own:
+        full = {i - 1 for i in own["full_attn_layers"]}
+        return ["full_attention" if i in full else "linear_attention" for i in range(depth(config))]
+    return layer_types(
+        config, lambda i: "full_attention" if i and i % 4 == 0 else "linear_attention"
+    )
+
+
+def _mlps(config: Config) -> list[str]:
+    if config.get("mlp_layer_types") is None and config.get("first_k_dense_replace") is None:
+        return one_dense(config)
+    return after_dense()(config)
+
+
+def _output_gate(config: Config, _: Plan, s: Sheet) -> None:
+    if config.get("mla_use_output_gate"):
+        config.assume("the latent attention's output gate is taken as one full matrix")
+        s.linear("g_proj", config.hidden_size, heads(config) * int(config.v_head_dim))
+
+
+def _experts(config: Config, plan: Plan, sheet: Sheet) -> None:
+    """Routed experts at the hidden width, or between projections into a narrower one."""
+    narrow = int(config.get("routed_expert_hidden_size") or 0)
+    if not narrow:
+        EXPERTS(config, plan, sheet)
+        return
+    config.assume(
+        "routed experts work in routed_expert_hidden_size between one projection down and one up,"
+        " with a norm of that width where latent_moe_use_norm; shared experts at the full width"
+    )
+    h, e, width = config.hidden_size, experts_of(config), int(config.moe_intermediate_size)
+    s = sheet.at("mlp", "mlp")
+    s.param("gate.weight", e, h, role="router")
+    s.linear("latent_down_proj", h, narrow)
+    s.linear("latent_up_proj", narrow, h, split="row")
+    if config.get("latent_moe_use_norm"):
+        s.norm("latent_norm", narrow)
+    write_experts(s.at("experts"), e, narrow, width)
+    shared = shared_total(config)
+    if shared:
+        write_gated(s.at("shared_experts", "shared_experts"), h, shared)
+    sheet.layer.update(
+        mlp="moe",
+        num_experts=e,
+        num_experts_per_tok=top_k_of(config),
+        moe_intermediate_size=width,
+        shared_intermediate_size=shared,
+        fused_gate_up=True,
+    )
+
+
+def _unread(config: Config, _: Plan, s: Sheet) -> None:
+    if config.get("attn_res_block_size"):
+        config.assume("weights of the attention over earlier blocks' residuals are not counted")
+
+
+def _k3(config: Config, text: Config, s: Sheet) -> None:
+    """MoonViT with a wider attention than its stream, and a merger of two by two patches."""
+    own = config.sub("vision_config")
+    config.assume("the vision tower and its projector are read from the names of their fields")
+    h, p, wide = int(own.vt_hidden_size), int(own.patch_size), int(own.qkv_hidden_size)
+    b, v = bool(own.get("linear_bias")), s.at("vision_tower")
+    v.conv("patch_embed.proj", h, 3, p, p, bias=bool(own.get("patch_embed_proj_bias")))
+    v.param("patch_embed.pos_emb.weight", own.init_pos_emb_height, own.init_pos_emb_width, h)
+    block = v.at("encoder.blocks.{j}", copies=int(own.vt_num_hidden_layers))
+    block.linear("wqkv", h, 3 * wide, bias=bool(own.get("attn_bias")))
+    block.linear("wo", wide, h, bias=bool(own.get("attn_bias")))
+    inner = int(own.vt_intermediate_size)
+    block.linear("mlp.fc0", h, inner, bias=b)
+    block.linear("mlp.fc1", inner, h, bias=b)
+    kind = "rms" if own.get("norm_type") == "rmsnorm" else "layer"
+    for name in ("norm0", "norm1"):
+        block.norm(name, h, kind)
+    v.norm("encoder.final_layernorm", h, kind)
+    merged = h * own.merge_kernel_size[0] * own.merge_kernel_size[1]
+    x = s.at("mm_projector")
+    x.norm("pre_norm", h, kind)
+    x.linear("in_proj", merged, merged, bias=b)
+    x.linear("out_proj", merged, text.hidden_size, bias=b)
+
+
+FAMILIES = (
+    Family(
+        types=("kimi_linear",),
+        attention={"full": mla(extra=_output_gate), "linear": kimi_delta()},
+        mlp={"dense": gated(), "moe": _experts},
+        plan=windowed(_mlps, types=_types, mixers={"linear_attention": "linear"}),
+        extra=_unread,
+    ),
+)
+KIMI_COMPOSITES = (
+    Composite(
+        types=("kimi_k3",),
+        parts=_k3,
+        text_root="language_model.model",
+        head="language_model.lm_head",
+        prefix="",
+        tie="text",
+    ),
+)
