@@ -133,13 +133,12 @@ def _reason(limits: Limits) -> pl.Expr:
         .then(pl.lit("month"))
         .otherwise(pl.lit("hour"))
     )
-    tight = pl.lit("; allow_tight is off") if not limits.allow_tight else pl.lit("")
     return (
         pl.when("is_cheapest")
         .then(None)
-        .when(verdict == "tight")
-        .then(pl.concat_str(pl.col("memory_reason"), tight))
-        .when(verdict != "fits")
+        .when((verdict == "tight") & (not limits.allow_tight))
+        .then(pl.concat_str(pl.col("memory_reason"), pl.lit("; allow_tight is off")))
+        .when(~verdict.is_in(allowed_verdicts(limits)))
         .then(pl.col("memory_reason"))
         .when(~pl.col("meets_objectives").fill_null(True))
         .then(pl.col("objective_reason"))
@@ -148,7 +147,7 @@ def _reason(limits: Limits) -> pl.Expr:
         .when(state == "no-offer")
         .then(pl.format("no instance on offer holds {} of it", pl.col("gpu_count")))
         .when(state == "over-limit")
-        .then(pl.lit("above the scenario's limits"))
+        .then(_over_limit(limits))
         .when(~same_cost(pl.col("rank_cost_usd"), pl.col("_least_usd")))
         .then(
             pl.format(
@@ -161,6 +160,20 @@ def _reason(limits: Limits) -> pl.Expr:
         .when(pl.col("_least_usd").is_not_null())
         .then(_lost_tie())
     )
+
+
+def _over_limit(limits: Limits) -> pl.Expr:
+    """Which limits a cell breaks, with its own value and the limit."""
+    said = []
+    for column, limit, unit in (
+        (pl.col("usd_per_hour").round(2), limits.max_usd_per_hour, "USD per hour"),
+        (pl.col("usd_per_month").round(0), limits.max_usd_per_month, "USD per month"),
+        (pl.col("gpu_count") * pl.col("replicas"), limits.max_gpus, "GPUs"),
+    ):
+        if limit is not None:
+            text = pl.format(f"{{}} {unit} is above the limit of {limit:g}", column)
+            said.append(pl.when(column > limit).then(text))
+    return pl.concat_str(said, separator=", ", ignore_nulls=True) if said else pl.lit("")
 
 
 def _lost_tie() -> pl.Expr:

@@ -128,8 +128,14 @@ def sparse_steps(config: Config) -> list[str]:
 
 # Activations that torch runs as several elementwise steps, each of which training saves.
 COMPOSED_ACTIVATIONS = frozenset({"gelu_new", "gelu_fast", "gelu_accurate", "quick_gelu"})
-RESIDUAL_DROPOUTS = ("resid_pdrop", "hidden_dropout", "residual_dropout", "resid_dropout")
-ATTENTION_DROPOUTS = ("attn_pdrop", "attention_dropout")
+RESIDUAL_DROPOUTS = (
+    "resid_pdrop",
+    "hidden_dropout",
+    "hidden_dropout_prob",
+    "residual_dropout",
+    "resid_dropout",
+)
+ATTENTION_DROPOUTS = ("attn_pdrop", "attention_dropout", "attention_probs_dropout_prob")
 
 
 def training_traits(config: Config) -> dict[str, bool]:
