@@ -1,4 +1,6 @@
-"""Estimates against measured runs, by engine and component; writes docs/accuracy.md.
+"""Estimates against measured runs, by engine and component.
+
+Writes docs/accuracy.md, and for the report planner/catalog/data/accuracy.yaml.
 
 Run: `python benchmarks/accuracy.py [FOLDER] [-o docs/accuracy.md]`. FOLDER holds the reference:
 `measured/inference.csv`, `training.csv`, `throughput.csv`, `configs/`, and `training_oracle/`. It
@@ -14,6 +16,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +113,44 @@ def throughput(folder: Path) -> list[Table]:
     if verified is None:
         return []
     return [_summary_table("Serving speed", THROUGHPUT_TEXT, verified)]
+
+
+IN_REPORTS = {
+    "inference": "inference memory",
+    "training": "fine-tuning memory",
+    "throughput": "serving speed",
+}
+FEWEST_RUNS = 3
+DATA_HEAD = """\
+# Written by `make accuracy`; do not edit. Estimates against published measurements, as reports show
+# them: shares of the measured value; groups of at least three runs.
+"""
+
+
+def report_rows(folder: Path, today: str) -> list[str]:
+    """Lines of accuracy.yaml: one group of measured runs each."""
+    lines = []
+    for kind, name in IN_REPORTS.items():
+        verified = _verified(folder, kind)
+        if verified is None:
+            continue
+        groups = GROUPS[verified.kind]
+        for row in summary(verified.rows, groups).filter(pl.col("rows") >= FEWEST_RUNS).to_dicts():
+            component = str(row["component"])
+            shares = (
+                f"{key}: {'null' if row[column] is None else round(row[column], 4)}"
+                for key, column in (
+                    ("median_error_ratio", "median_error"),
+                    ("p95_error_ratio", "p95_error"),
+                    ("inside_share", "inside"),
+                )
+            )
+            lines.append(
+                f"- {{kind: {name}, engine: {row[groups[0]]}, "
+                f"component: {COMPONENT_NAMES.get(component, component)}, rows: {row['rows']}, "
+                f'{", ".join(shares)}, date: "{today}"}}'
+            )
+    return lines
 
 
 SECTIONS: tuple[Section, ...] = (inference, training, oracle, throughput)
@@ -245,12 +286,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=REFERENCE)
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "accuracy.md")
+    data = ROOT / "planner" / "catalog" / "data" / "accuracy.yaml"
+    parser.add_argument("--data", type=Path, default=data)
     given = parser.parse_args()
     if not given.folder.is_dir():
         parser.exit(3, f"no reference folder at {given.folder}: nothing to compare with\n")
     tables = [table for section in SECTIONS for table in section(given.folder)]
     text = page(tables)
     given.output.write_text(text, "utf-8")
+    rows = report_rows(given.folder, datetime.now(UTC).date().isoformat())
+    given.data.write_text(DATA_HEAD + "\n".join(rows) + "\n", "utf-8")
     print(text)
 
 

@@ -59,11 +59,29 @@ class PlanModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Estimates against published measurements: errors of the estimate as shares of the measured.
+
+    `kind` is what was compared (inference memory, fine-tuning memory, serving speed),
+    `inside_share` the share of measurements between the low and the high estimate.
+    """
+
+    kind: str
+    engine: str
+    component: str
+    rows: int
+    median_error_ratio: float | None
+    p95_error_ratio: float | None
+    inside_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """What the plan was computed from.
 
     `resolved` is the scenario as written. Hashes are SHA-256 of file contents. Price dates are
-    those of the offers in use; `undated_offers` have none.
+    those of the offers in use; `undated_offers` have none. `accuracy` says how well estimates of
+    this kind agreed with measurements on `accuracy_date`.
     """
 
     scenario_sha256: str
@@ -75,6 +93,8 @@ class Inputs:
     undated_offers: int
     stale_offers: int | None
     command: str
+    accuracy_date: str | None = None
+    accuracy: tuple[Accuracy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

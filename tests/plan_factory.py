@@ -16,12 +16,16 @@ import polars as pl
 from planner.plan import (
     COMPONENTS,
     SCHEMA_VERSION,
+    Accuracy,
+    Alternative,
     BudgetState,
     CellDetail,
+    Flip,
     Inputs,
     LedgerLine,
     Plan,
     PlanCase,
+    PlanChoice,
     PlanConfiguration,
     PlanModel,
     PlanScenario,
@@ -136,12 +140,59 @@ def small(hostile: bool = False) -> tuple[Plan, pl.DataFrame]:
     """A plan of a few dozen cases; with `hostile` the names try to break every format."""
     names = [*HOSTILE[:4]] if hostile else []
     models = [*MODELS[:3], MODELS[4], *_renamed(names)]
-    return build(models=models, title=HOSTILE[0] if hostile else "")
+    plan, cells = build(models=models, title=HOSTILE[0] if hostile else "")
+    return explained(plan, HOSTILE[0] if hostile else "vllm"), cells
+
+
+def earlier(hostile: bool = False) -> Plan:
+    """What `small` may have been before: fewer models and GPU counts, other prices and limits."""
+    names = [*HOSTILE[:4]] if hostile else []
+    plan, _ = build(models=[*MODELS[:3], *_renamed(names)[:2]], counts=(1, 2), contexts=(8192,))
+    resolved = {
+        "version": 1,
+        "name": HOSTILE[1] if hostile else "Support chat",
+        "supply": {"gpu_counts": [1, 2]},
+        "workloads": [{"name": "chat", "demand": {"requests_per_second": 2}}],
+    }
+    inputs = replace(plan.inputs, resolved=resolved, catalog_sha256="66aa" * 16)
+    return replace(plan, inputs=inputs, planner_version="0.0.9")
+
+
+def explained(plan: Plan, engine: str = "vllm") -> Plan:
+    """The plan with reasons of its choices and with figures of accuracy."""
+    choices = []
+    for position, case in enumerate(plan.cases):
+        if not case.is_bought or case.cheapest is None:
+            continue
+        cells = [plan.details[i].cell for i in (case.cheapest, *case.runners_up)]
+        front = tuple(
+            Alternative(
+                label=f"{cell['gpu_count']}× {cell['gpu']} (TP{cell['gpu_count']}) from "
+                f"{cell['provider']} {cell['instance_type']}, on-demand",
+                usd_per_hour=cell["usd_per_hour"],
+                usd_per_month=round(cell["usd_per_hour"] * 730, 2),
+                latency_ms=round(90 / (place + 1), 3),
+                surcharge_ratio=round(cell["usd_per_hour"] / cells[0]["usd_per_hour"] - 1, 4),
+            )
+            for place, cell in enumerate(cells)
+        )
+        near = "1× l4-24gb from aws at 0.4 USD per hour would be cheaper, but: needs 1.58x"
+        flip = Flip("price", 0.2, f"{front[-1].label} wins if the choice rises by 20.0%")
+        choices.append(PlanChoice(position, "memory", near, 12.5, 1, (), front, (flip,), ()))
+    accuracy = (
+        Accuracy("inference memory", engine, "weights", 71, 0.0003, 0.0235, 0.9577),
+        Accuracy("serving speed", engine, "time to first token", 400, 0.1428, 0.7062, None),
+    )
+    inputs = replace(plan.inputs, accuracy=accuracy, accuracy_date="2026-10-20")
+    return replace(plan, choices=tuple(choices), inputs=inputs)
 
 
 def tiny() -> tuple[Plan, pl.DataFrame]:
     """A plan small enough to be read as a whole: golden files are made of it."""
-    return build(models=[*MODELS[:2], MODELS[4]], contexts=(8192,), sequences=(16,), counts=(1, 8))
+    plan, cells = build(
+        models=[*MODELS[:2], MODELS[4]], contexts=(8192,), sequences=(16,), counts=(1, 8)
+    )
+    return explained(plan), cells
 
 
 def empty() -> tuple[Plan, pl.DataFrame]:
@@ -150,6 +201,7 @@ def empty() -> tuple[Plan, pl.DataFrame]:
     nothing = replace(
         plan,
         cases=(),
+        choices=(),
         configurations=(),
         details=(),
         matrix=dict.fromkeys(plan.matrix, ()),

@@ -6,13 +6,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from planner.cli.options import max_cells, scenario_files
 from planner.errors import InputProblems, Problem
 from planner.pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    from planner.plan import Plan
 
 _STEPS: Final = 5
 
@@ -27,9 +30,28 @@ _STEPS: Final = 5
     show_default=True,
     help="Folder that gets one folder per scenario.",
 )
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path, exists=True),
+    help="An earlier plan.json, or a folder of reports: adds the view What changed.",
+)
+@click.option(
+    "--also",
+    metavar="FORMATS",
+    default="",
+    callback=lambda context, option, value: also_formats(value),
+    help="Further files, separated by commas: xlsx, parquet, markdown, text.",
+)
 @max_cells
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
-def report(files: tuple[Path, ...], output: Path, max_cells: int, quiet: bool) -> None:
+def report(
+    files: tuple[Path, ...],
+    output: Path,
+    base: Path | None,
+    also: tuple[str, ...],
+    max_cells: int,
+    quiet: bool,
+) -> None:
     """Estimate every cell and write report.html, three CSV files and plan.json.
 
     Without a FILE the scenarios of planner.yaml are meant. plan.lock.json beside the report is
@@ -37,8 +59,9 @@ def report(files: tuple[Path, ...], output: Path, max_cells: int, quiet: bool) -
 
     \b
     For each FILE the folder OUTPUT/<name of the file> is replaced as a whole, or not at all.
-    Example:
+    Examples:
       planner report scenarios/support-chat.yaml -o reports
+      planner report scenarios/support-chat.yaml --base old/plan.json --also xlsx,parquet
     """
     from planner.cli.review_options import files_or_project
     from planner.pipeline import plan_context
@@ -59,18 +82,51 @@ def report(files: tuple[Path, ...], output: Path, max_cells: int, quiet: bool) -
     if problems:
         # Nothing is written while any of the files is wrong.
         raise InputProblems(problems)
+    bases = _bases(base, {context.scenario.stem for context in contexts})
     for context in contexts:
         name = context.scenario.stem
         command = f"planner report {name}.yaml"
         with progress_bar(name, quiet=quiet) as progress:
             result = plan_context(context, command=command, progress=progress)
             progress("rendering")
-            rendered = render_report(result.plan, result.cells)
+            rendered = render_report(result.plan, result.cells, base=bases.get(name), also=also)
             progress("writing")
             write_folder(output / name, {**rendered, **lock_files(result.plan)})
         if not quiet:
             click.echo(summary(result.plan, color=colour_wanted()))
             click.echo(f"{output / name}/report.html")
+
+
+def also_formats(value: str) -> tuple[str, ...]:
+    """The formats in `xlsx,parquet`, each known."""
+    from planner.report import ALSO_FILES
+
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    for name in names:
+        if name not in ALSO_FILES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(ALSO_FILES)}")
+    return names
+
+
+def _bases(base: Path | None, stems: set[str]) -> dict[str, Plan]:
+    """The earlier plan of each scenario; a single plan file stands for the only scenario.
+
+    Raises:
+        InputProblems: a single plan for several scenarios that are not its own.
+    """
+    if base is None:
+        return {}
+    from planner.review.read import read_plans
+
+    found = read_plans(base)
+    known = {stem: plan for stem, plan in found.items() if stem in stems}
+    if known:
+        return known
+    if len(stems) == 1 and len(found) == 1:
+        return dict.fromkeys(stems, next(iter(found.values())))
+    message = f"holds no plan of {', '.join(sorted(stems))}"
+    hint = f"it has {', '.join(sorted(found))}"
+    raise InputProblems([Problem(str(base), 0, 0, "no-plan", "", message, hint)])
 
 
 def refuse_same_names(files: tuple[Path, ...]) -> None:
@@ -81,6 +137,9 @@ def refuse_same_names(files: tuple[Path, ...]) -> None:
     """
     seen: dict[str, Path] = {}
     for file in files:
+        if file.stem.strip(".") == "":
+            message = "a name of dots only makes no folder name"
+            raise InputProblems([Problem(str(file), 0, 0, "bad-name", "", message, "rename it")])
         other = seen.setdefault(file.stem, file)
         if other is not file:
             message = f"has the name of {other}, and both would write the folder '{file.stem}'"

@@ -8,6 +8,7 @@ from typing import Any, Final
 import polars as pl
 
 import planner
+from planner.catalog import catalog_rows
 from planner.choose import RUNNERS_UP, best_per_configuration, bought_cases, ranked
 from planner.pipeline.advice import advice_words
 from planner.pipeline.choices import plan_choices
@@ -17,6 +18,7 @@ from planner.pipeline.matrix import fit_matrix, offers_left_out, plan_configurat
 from planner.pipeline.outcomes import headline, plan_cases
 from planner.plan import (
     SCHEMA_VERSION,
+    Accuracy,
     BudgetState,
     CellDetail,
     Inputs,
@@ -117,7 +119,32 @@ def _inputs(context: Context, cells: pl.DataFrame, command: str) -> Inputs:
         undated_offers=offers["price_date"].null_count(),
         stale_offers=_stale(context, offers),
         command=command,
+        **_accuracy(context, cells),
     )
+
+
+_KINDS: Final = {
+    "inference memory": ("inference",),
+    "serving speed": ("inference",),
+    "fine-tuning memory": ("full", "lora", "dora", "qlora"),
+}
+
+
+def _accuracy(context: Context, cells: pl.DataFrame) -> dict[str, Any]:
+    """What is known about the error of such estimates: of the engines in use where measured."""
+    if context.settings.estimator != "architecture":
+        return {}
+    methods, engines = set(cells["method"].unique()), set(cells["engine"].unique())
+    rows = [r for r in catalog_rows("accuracy") if not methods.isdisjoint(_KINDS[r["kind"]])]
+    known = {(row["kind"], row["engine"]) for row in rows if row["engine"] in engines}
+    measured = {kind for kind, _ in known}
+    told = [r for r in rows if r["kind"] not in measured or (r["kind"], r["engine"]) in known]
+    return {
+        "accuracy_date": max((row["date"] for row in told), default=None),
+        "accuracy": tuple(
+            Accuracy(**{name: row[name] for name in Accuracy.__slots__}) for row in told
+        ),
+    }
 
 
 def _text(value: Any) -> str | None:

@@ -148,12 +148,17 @@ def headline(
         counts[machine] = counts.get(machine, 0) + 1
     if asked == 1:
         return f"The cheapest answer is {next(iter(counts))}."
-    said = f"All {asked}" if len(chosen) == asked else f"{len(chosen)} of {asked}"
+    every = "Both" if asked == 2 else f"All {asked}"
+    said = every if len(chosen) == asked else f"{len(chosen)} of {asked}"
     missing = asked - len(chosen)
     tail = (
         "" if not missing else " One has no answer." if missing == 1 else f" {missing} have none."
     )
-    return f"{said} purchases have an answer: {_shares(counts)}.{tail}"
+    if len(counts) == 1 and len(chosen) > 1:
+        together = "both" if len(chosen) == 2 else "all"
+        return f"{said} purchases have an answer, {together} on {next(iter(counts))}.{tail}"
+    has = "has" if len(chosen) == 1 else "have"
+    return f"{said} purchases {has} an answer: {_shares(counts)}.{tail}"
 
 
 _SHOWN_MACHINES: Final = 3

@@ -130,14 +130,18 @@ def _reasons(frame: pl.DataFrame, reasons: Sequence[str]) -> pl.Series:
 
 
 def _advice(frame: pl.DataFrame, plan: Plan) -> pl.Series:
-    """What would make a training cell of a bought case fit; of serving the limits say it."""
+    """What would make a tight cell, or a training cell of a bought case, fit.
+
+    Of serving that exceeds, the limits say it.
+    """
     training = [case.is_bought and case.method != "inference" for case in plan.cases]
     table = pl.DataFrame(
         {"case": range(len(training)), "training": training},
         schema={"case": pl.Int64, "training": pl.Boolean},
     )
     known = frame.join(table, on="case", how="left", maintain_order="left")
-    told = known.select(index=pl.when("training").then(pl.col("advice")))["index"]
+    shown = pl.col("training") | (pl.col("verdict") == "tight")
+    told = known.select(index=pl.when(shown).then(pl.col("advice")))["index"]
     texts = dict(enumerate(plan.advice))
     return told.replace_strict(texts, default=None, return_dtype=pl.String)
 

@@ -11,8 +11,9 @@ from importlib import resources
 from typing import Any, Final
 
 from planner.plan import COMPONENTS, CellDetail, Plan
-from planner.report import sources_view, view, words
+from planner.report import front_view, sources_view, view, words
 from planner.report.cells_view import matrix_columns, matrix_frame
+from planner.report.changes_view import changes as changes_of
 from planner.report.pack import pack
 
 _SCRIPTS: Final = ("data", "matrix", "explain", "compare", "limits", "main")
@@ -23,8 +24,8 @@ _DETAILS_IN_PAGE: Final = 36
 """Ledgers with formulas that the page carries; the rest is in plan.json and `planner explain`."""
 
 
-def render_html(plan: Plan) -> bytes:
-    """The whole report; equal plans give equal bytes."""
+def render_html(plan: Plan, base: Plan | None = None) -> bytes:
+    """The whole report, with what changed since `base`; equal plans give equal bytes."""
     style, script = _style(), _script()
     has_limits = any(v is not None for v in plan.matrix.get("max_context_tokens", ()))
     columns = matrix_columns(matrix_frame(plan), plan)
@@ -38,6 +39,11 @@ def render_html(plan: Plan) -> bytes:
         choices=view.choices(plan),
         figures=view.figures(plan),
         cost_groups=sources_view.cost_groups(plan),
+        fronts=front_view.fronts(plan),
+        front_size=(front_view.WIDTH, front_view.HEIGHT),
+        changes=None if base is None else changes_of(plan, base),
+        evidence=sources_view.evidence(plan),
+        measured=sources_view.measured(plan),
         fallbacks=sources_view.fallbacks(plan),
         turns=sources_view.turns(plan),
         facts=sources_view.facts(plan),

@@ -21,11 +21,6 @@ from planner.plan import SCHEMA_VERSION, Plan
 
 _ROWS_CHECKED_BY_SCHEMA: Final = 50
 _MAX_PROBLEMS: Final = 20
-_JSON: Final[dict[str, Any]] = {
-    "ensure_ascii": False,
-    "allow_nan": False,
-    "separators": (", ", ": "),
-}
 
 
 def write_plan(plan: Plan) -> bytes:
@@ -52,18 +47,27 @@ def _block(value: Any) -> str:
     return _line(value)
 
 
-def _line(value: Any) -> str:
-    return json.dumps(value, default=_plain, **_JSON)
-
-
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if type(value) in _RECORDS:
+        return {name: getattr(value, name) for name in value.__slots__}
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, frozenset | set):
         return sorted(value)
     return str(value)
+
+
+_RECORDS: Final[frozenset[Any]] = frozenset(
+    kind for kind in vars(plan_module).values() if dataclasses.is_dataclass(kind)
+)
+# A plan is a tree: looking for circles would cost a third of the time.
+_line: Final = json.JSONEncoder(
+    ensure_ascii=False,
+    allow_nan=False,
+    check_circular=False,
+    separators=(", ", ": "),
+    default=_plain,
+).encode
 
 
 def read_plan(path: Path) -> Plan:
@@ -163,9 +167,6 @@ def _column_problems(matrix: Mapping[str, list[Any]], file: str) -> list[Problem
     return found
 
 
-_RECORDS: Final[frozenset[Any]] = frozenset(
-    kind for kind in vars(plan_module).values() if dataclasses.is_dataclass(kind)
-)
 _TYPES: Final[dict[str, set[type]]] = {
     "integer": {int},
     "number": {int, float},
@@ -227,7 +228,9 @@ def _build(kind: Any, value: Any) -> Any:
     """A dataclass, tuple or mapping of the given type from plain JSON values."""
     if kind in _RECORDS:
         hints = _hints(kind)
-        return kind(**{name: _build(hint, value[name]) for name, hint in hints.items()})
+        # A field with a default may be absent: the schema has refused what must not be.
+        known = {name: hint for name, hint in hints.items() if name in value}
+        return kind(**{name: _build(hint, value[name]) for name, hint in known.items()})
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         inner = next(a for a in arguments if a is not type(None))

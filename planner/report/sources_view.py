@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import groupby
 from typing import Any, Final
 
-from planner.plan import Plan
+from planner.plan import COMPONENTS, Plan
 from planner.report import view, words
 
 _HASH_SHOWN: Final = 12
+_NOTHING: Final = "\N{EN DASH}"
+_QUANTITY: Final = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def _share_group(plan: Plan, title: str, pairs: Sequence[tuple[str, float]]) -> 
             name=name,
             month=words.usd(sum(members), currency),
             percent=f"{100 * sum(members) / whole:.0f}%",
-            width=round(100 * sum(members) / largest, 2),
+            width=round(100 * sum(members) / largest, 1),
             purchases=f"{len(members)} purchase{'s' * (len(members) != 1)}",
         )
         for name, members in sums
@@ -116,8 +120,8 @@ def fallbacks(plan: Plan) -> tuple[str, tuple[Fallback, ...]]:
     if not rows:
         return "", ()
     finding = (
-        f"Taking the runner-up for all {len(rows)} instead costs "
-        f"{words.usd(whole, currency)} more a month."
+        f"Taking the runner-up for {'both' if len(rows) == 2 else f'all {len(rows)}'} instead "
+        f"costs {words.usd(whole, currency)} more a month."
         if len(rows) > 1
         else f"Taking the runner-up instead costs {words.usd(whole, currency)} more a month."
     )
@@ -135,6 +139,7 @@ class Turn:
 def turns(plan: Plan) -> tuple[Turn, ...]:
     """Per purchase what binds the choice, what would flip it, and where commitment pays."""
     varying, found = view.varying_axes(plan), []
+    gpus = view.gpu_names(plan)
     for choice in plan.choices:
         case = plan.cases[choice.case]
         if not case.is_bought:
@@ -144,7 +149,11 @@ def turns(plan: Plan) -> tuple[Turn, ...]:
             *(flip.sentence for flip in choice.flips),
             *(even.sentence for even in choice.break_even),
         )
-        told = tuple(_sentence(text) for text in sentences if text)
+        told = tuple(
+            _sentence(words.spoken(text, gpus, plan.scenario.currency))
+            for text in sentences
+            if text
+        )
         name = f"{words.model_name(case.model)}, {view.case_what(case, varying)}"
         if told:
             found.append(Turn(name, told))
@@ -185,11 +194,84 @@ def price_dates(plan: Plan) -> str:
         text = f"of {oldest}"
     else:
         text = f"{oldest} to {newest}"
+    text += _ages(plan)
     if inputs.stale_offers:
         text += f", {inputs.stale_offers} stale"
     if inputs.undated_offers:
         text += f", {inputs.undated_offers} without a date"
     return text
+
+
+def _ages(plan: Plan) -> str:
+    """How old the prices are on the day that the scenario counts from."""
+    inputs, as_of = plan.inputs, plan.scenario.as_of
+    if as_of is None or inputs.oldest_price_date is None or inputs.newest_price_date is None:
+        return ""
+    try:
+        day = date.fromisoformat(as_of)
+        dates = [
+            date.fromisoformat(d) for d in (inputs.newest_price_date, inputs.oldest_price_date)
+        ]
+    except ValueError:
+        return ""
+    ages = [f"{max(0, (day - found).days)}" for found in dates]
+    return f", {' to '.join(dict.fromkeys(ages))} days old on {as_of}"
+
+
+def evidence(plan: Plan) -> tuple[tuple[str, str, str], ...]:
+    """Part, item and source of every kind of line in the plan's ledgers, in their order."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for detail in plan.details:
+        for line in detail.ledger:
+            found.setdefault((line.component, line.item), {})[line.source] = None
+    order = {part: place for place, part in enumerate(COMPONENTS)}
+    return tuple(
+        (words.COMPONENT_WORDS[part], item.replace("_", " "), _without_braces(sources))
+        for (part, item), sources in sorted(found.items(), key=lambda entry: order[entry[0][0]])
+    )
+
+
+def _without_braces(sources: Iterable[str]) -> str:
+    """Sources as one text; `{name}` in them stands for a quantity of that name."""
+    text = "; ".join(filter(None, sources))
+    return _QUANTITY.sub(lambda found: found[1].replace("_", " "), text)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How estimates of one engine compare with published measurements."""
+
+    engine: str
+    component: str
+    rows: str
+    median: str
+    high: str
+    inside: str
+
+
+def measured(plan: Plan) -> tuple[tuple[str, tuple[Measured, ...]], ...]:
+    """Rows of the accuracy table by kind of estimate."""
+    groups: dict[str, list[Measured]] = {}
+    for row in plan.inputs.accuracy:
+        groups.setdefault(row.kind, []).append(
+            Measured(
+                row.engine,
+                row.component,
+                words.count(row.rows),
+                _share(row.median_error_ratio),
+                _share(row.p95_error_ratio),
+                _NOTHING if row.inside_share is None else f"{100 * row.inside_share:.0f}%",
+            )
+        )
+    return tuple((kind, tuple(rows)) for kind, rows in groups.items())
+
+
+def _share(ratio: float | None) -> str:
+    if ratio is None:
+        return _NOTHING
+    if 0 < ratio < 0.0005:
+        return "<0.1%"
+    return f"{100 * ratio:.1f}%" if ratio < 0.1 else f"{100 * ratio:,.0f}%"
 
 
 def _title(name: str) -> str:

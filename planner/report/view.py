@@ -73,6 +73,11 @@ def configuration_index(plan: Plan) -> dict[tuple[str, int], PlanConfiguration]:
     return {(c.gpu, c.gpu_count): c for c in plan.configurations}
 
 
+def gpu_names(plan: Plan) -> dict[str, str]:
+    """GPU id -> its name."""
+    return {c.gpu: c.gpu_name for c in plan.configurations}
+
+
 def configuration_of(
     plan_index: Mapping[tuple[str, int], PlanConfiguration], cell: Mapping[str, Any]
 ) -> PlanConfiguration | None:
@@ -145,7 +150,7 @@ def _choice(
         model=words.model_name(case.model),
         what=case_what(case, varying),
         outcome=case.outcome,
-        sentence=case.sentence,
+        sentence=words.spoken(case.sentence, gpu_names(plan), currency),
         configuration="" if configuration is None else words.times_sign(configuration.label),
         link=_link(position, configuration, index),
         layout=layout_words(cell),

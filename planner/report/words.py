@@ -93,6 +93,29 @@ def usd(amount: float | None, currency: str = "USD") -> str:
     return f"{sign}{amount:,.2f}" if abs(amount) < 100 else f"{sign}{amount:,.0f}"
 
 
+_GPU_ID_EDGE: Final = r"[\w-]"
+_MONEY_SPOKEN: Final = (
+    re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?) USD per hour\b"),
+    re.compile(r"\$(\d[\d,]*(?:\.\d+)?) per hour\b"),
+)
+_TIMES_SPOKEN: Final = re.compile(r"\b(needs \d+(?:\.\d+)?)x(?!\w)")
+
+
+def spoken(text: str, gpu_names: Mapping[str, str], currency: str = "USD") -> str:
+    """A sentence of the plan for people: GPUs by name, money as `$0.40 an hour`."""
+    if gpu_names:
+        ids = "|".join(re.escape(gpu) for gpu in sorted(gpu_names, key=len, reverse=True))
+        pattern = rf"(?<!{_GPU_ID_EDGE})({ids})(?!{_GPU_ID_EDGE})"
+        text = re.sub(pattern, lambda found: gpu_names[found[1]], text)
+
+    def price(found: re.Match[str]) -> str:
+        return f"{usd(float(found[1].replace(',', '')), currency)} an hour"
+
+    for money in _MONEY_SPOKEN:
+        text = money.sub(price, text)
+    return _TIMES_SPOKEN.sub(r"\1×", text)
+
+
 def free_percent(utilization: float) -> str:
     """Share of usable memory left free, rounded down: `43%`."""
     return f"{math.floor((1 - utilization) * 100 + _EPSILON)}%"

@@ -17,7 +17,7 @@ import pytest
 
 from planner.report.html import render_html
 from tests.browser.page import Page
-from tests.plan_factory import small
+from tests.plan_factory import earlier, small
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,7 +55,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for name, hostile in (("plain", False), ("hostile", True)):
         found[name] = folder / f"{name}.html"
-        found[name].write_bytes(render_html(small(hostile=hostile)[0]))
+        found[name].write_bytes(render_html(small(hostile)[0], earlier(hostile)))
     return found
 
 
@@ -74,5 +74,5 @@ def axe() -> str:
     named = os.environ.get("AXE_CORE")
     path = Path(named) if named else ROOT / "node_modules" / "axe-core" / "axe.min.js"
     if not path.is_file():
-        pytest.skip("needs axe-core: npm install axe-core, or AXE_CORE=path/to/axe.min.js")
+        pytest.skip("needs axe-core: npm install --no-save axe-core, or AXE_CORE=axe.min.js")
     return path.read_text("utf-8")

@@ -11,7 +11,7 @@ from tests.browser.page import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-VIEWS = ("decision", "matrix", "compare", "limits", "cost", "sources")
+VIEWS = ("decision", "changed", "matrix", "compare", "limits", "cost", "sources")
 SIZES = {"wide": (1440, 1000), "middle": (900, 1100), "narrow": (390, 844)}
 CELL = "#grid-body td[tabindex='0']"
 
@@ -168,6 +168,22 @@ class TestExplaining:
         page.until("return !document.querySelector('#explain').hidden")
         assert "Does not fit" in page.text("#explain .verdict")
         assert page.run("return document.querySelectorAll('#explain .ways a').length") > 0
+
+    def test_by_mouse_from_what_changed(self, page: Page) -> None:
+        page.open("changed")
+        page.click("#view-changed table a")
+        page.until("return !document.querySelector('#explain').hidden")
+        assert page.shown("#view-changed")
+        assert page.text("#explain .verdict")
+
+    def test_advice_comes_before_the_changes_that_the_page_knows(self, page: Page) -> None:
+        page.open("matrix?q=lora+70b&show=bought")
+        page.run("document.querySelector('#grid-body td.exceeds').click()")
+        page.until("return !document.querySelector('#explain').hidden")
+        titles = page.run(
+            "return [...document.querySelectorAll('#explain h3')].map((h) => h.textContent)"
+        )
+        assert titles[0] == "What would make it fit"
 
     def test_back_closes_it(self, page: Page) -> None:
         page.click(".choices td a")

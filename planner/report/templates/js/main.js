@@ -33,11 +33,15 @@ function fillOthers(plan) {
   const head = ["Case", "Cheapest that fits", "Free", "Hour", "Month", "Runner-up"].map((text, place) => make("th", { scope: "col", class: place > 1 && place < 5 ? "num" : null, text }));
   find("#others-table").replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)));
 }
+const barOf = (...parts) => draw("svg", { class: "mini", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, draw("rect", { class: "room", width: 100 }), ...parts);
+function drawShares() {
+  for (const place of document.querySelectorAll("[data-share]")) place.append(barOf(draw("rect", { class: "accent", width: place.dataset.share })));
+}
 // A thin bar beside each purchase: what fills its fullest GPU, of what is usable.
 function drawMemory(plan) {
   for (const place of document.querySelectorAll("[data-cell]")) {
     const [row, col] = place.dataset.cell.split(".").map(Number), usable = Number(plan.configurations.usable[col].replaceAll(",", ""));
-    const bar = draw("svg", { class: "mini", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, draw("rect", { class: "room", width: 100 }));
+    const bar = barOf();
     let at = 0;
     for (const [name] of plan.head.parts) {
       const width = 100 * plan.size(name, row, col) / usable;
@@ -109,6 +113,7 @@ function refuse(error) {
   }
 }
 startTheme();
+drawShares();
 showView(readAddress().view || "decision");
 addEventListener("hashchange", () => showView(readAddress().view || "decision"));
 readPacked(find("#packed").textContent).then(openPlan).then(start).then(() => { root.dataset.ready = Math.round(performance.now()); }).catch(refuse);
