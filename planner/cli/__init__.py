@@ -92,8 +92,14 @@ def cli() -> None:
     """
 
 
+def _forget_output() -> None:
+    """The reader of our output has gone: not an error of ours, nor of the last flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> None:
     """Run the `planner` command and leave with its exit code."""
+    output = sys.stdout
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -105,12 +111,18 @@ def main() -> None:
     except PlannerError as error:
         show_error(error)
         sys.exit(error.exit_code)
+    except SystemExit as left:
+        # click leaves with 1 when the reader has gone, which here means "a check says no".
+        # It replaces the stream it could not write to.
+        if sys.stdout is not output:
+            sys.exit(0)
+        raise left
     except BrokenPipeError:
-        # The reader of our output has gone: not an error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         sys.exit(0)
     except OSError as error:
-        click.echo(f"error: {error.filename or ''}: {error.strerror or error}", err=True)
+        where = error.filename or "standard output"
+        click.echo(f"error: {where}: {error.strerror or error}", err=True)
         sys.exit(EXIT_OUTSIDE)
     except Exception as error:
         show_bug(error)

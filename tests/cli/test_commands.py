@@ -158,8 +158,9 @@ def test_estimate_reports_wrong_options_like_a_scenario() -> None:
 
 
 def test_a_closed_pipe_is_no_error() -> None:
-    command = f"{sys.executable} -m planner offers list | head -1"
-    run = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    command = f"set -o pipefail; {sys.executable} -m planner offers list | head -1"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert run.returncode == 0
     assert "Traceback" not in run.stderr
     assert "bug" not in run.stderr
 
