@@ -84,8 +84,13 @@ def _finding(diff: Diff) -> str:
         return "The total stays the same, the answers do not."
     delta, percent = diff.delta_usd_per_month, signed_percent(diff.ratio)
     more = "more" if delta > 0 else "less"
-    share = f" ({percent})" if percent else ""
+    share = f" ({_tight(percent)})" if percent else ""
     return f"{words.usd(abs(delta))} a month {more} than before{share}."
+
+
+def _tight(text: str) -> str:
+    """Per cents as the rest of the page writes them: `29%`."""
+    return text.replace(" %", "%")
 
 
 def _figures(diff: Diff) -> tuple[view.Figure, ...]:
@@ -123,8 +128,8 @@ class _Rows:
             before=self._side(change.before),
             after=self._side(change.after),
             link=self._link(change.after),
-            cost=sentences.cost_cell(change),
-            free=sentences.free_cell(change),
+            cost=_tight(sentences.cost_cell(change)),
+            free=_tight(sentences.free_cell(change)),
             cause=self._spoken(sentences.cause_cell(change)),
         )
 
@@ -140,7 +145,7 @@ class _Rows:
         return self._spoken(sentences.choice_cell(side))
 
     def _spoken(self, text: str) -> str:
-        return words.spoken(text, self._gpus)
+        return _tight(words.spoken(text, self._gpus))
 
     def _link(self, choice: Choice | None) -> str:
         if choice is None or choice.case_id not in self._head:

@@ -17,7 +17,7 @@ WIDTH: Final = 380
 HEIGHT: Final = 210
 _LEFT: Final = 14
 _RIGHT: Final = 366
-_TOP: Final = 16
+_TOP: Final = 30
 _BOTTOM: Final = 178
 
 
@@ -69,7 +69,7 @@ def _cost(point: Alternative) -> float:
     return point.usd_per_hour if point.usd_per_month is None else point.usd_per_month
 
 
-def _thinned(points: Sequence[Alternative]) -> Sequence[Alternative]:
+def _thinned(points: Sequence[Alternative]) -> list[Alternative]:
     """Without steps that gain little time: at most POINTS_SHOWN points, the first always."""
     for step in _STEPS:
         kept = list(points[:1])

@@ -18,9 +18,9 @@ from planner.report.pack import pack
 
 _SCRIPTS: Final = ("data", "matrix", "explain", "compare", "limits", "main")
 _QUOTED: Final = re.compile(r"""("(?:[^"\\\n]|\\.)*"|`[^`]*`)|([^"`]+)""")
-_CSS_SPACE: Final = re.compile(r"[ \n]*([{};,])[ \n]*|(:) ")
+_CSS_SPACE: Final = re.compile(r"[ \n]*([{};,>])[ \n]*|(:) ")
 _JS_SPACE: Final = re.compile(r"[ \n]*([{};,])[ \n]*| ?([=?:&|<>*()!]+) ?| ([-+/%]=?) ")
-_DETAILS_IN_PAGE: Final = 36
+_DETAILS_IN_PAGE: Final = 30
 """Ledgers with formulas that the page carries; the rest is in plan.json and `planner explain`."""
 
 
@@ -78,7 +78,7 @@ def _kept(found: re.Match[str]) -> str:
 
 @cache
 def _style() -> str:
-    return _compact(_read("report.css"), _CSS_SPACE)
+    return _compact(_read("report.css"), _CSS_SPACE).replace(";}", "}")
 
 
 @cache

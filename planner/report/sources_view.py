@@ -219,15 +219,18 @@ def _ages(plan: Plan) -> str:
 
 
 def evidence(plan: Plan) -> tuple[tuple[str, str, str], ...]:
-    """Part, item and source of every kind of line in the plan's ledgers, in their order."""
+    """Part, items and source of every kind of line in the plan's ledgers, in their order."""
     found: dict[tuple[str, str], dict[str, None]] = {}
     for detail in plan.details:
         for line in detail.ledger:
             found.setdefault((line.component, line.item), {})[line.source] = None
     order = {part: place for place, part in enumerate(COMPONENTS)}
+    items: dict[tuple[str, str], list[str]] = {}
+    for (part, item), sources in sorted(found.items(), key=lambda entry: order[entry[0][0]]):
+        items.setdefault((part, _without_braces(sources)), []).append(item.replace("_", " "))
     return tuple(
-        (words.COMPONENT_WORDS[part], item.replace("_", " "), _without_braces(sources))
-        for (part, item), sources in sorted(found.items(), key=lambda entry: order[entry[0][0]])
+        (words.COMPONENT_WORDS[part], ", ".join(names), source)
+        for (part, source), names in items.items()
     )
 
 
