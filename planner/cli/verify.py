@@ -158,7 +158,7 @@ def _print_text(verified: Verified, groups: Sequence[str]) -> None:
 def _print_rows(rows: pl.DataFrame) -> None:
     """Every component of one run: measured, estimate, and where it lies in the range."""
     for row in rows.to_dicts():
-        unit = "" if row["unit"] == "tokens" else " GiB"
+        unit = {"tokens": "", "ms": " ms"}.get(row["unit"], " GiB")
         digits = 0 if row["unit"] == "tokens" else 2
         measured = f"{row['measured']:,.{digits}f}{unit}"
         if row["expected"] is None:

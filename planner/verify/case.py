@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from planner.errors import InputProblems, OutsideFailure, Problem
+from planner.verify.columns import INFERENCE_COLUMNS as COLUMNS
 from planner.verify.logs import Reading, read_output
-from planner.verify.read import INFERENCE_COLUMNS as COLUMNS
 from planner.verify.read import Measured
 
 

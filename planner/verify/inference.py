@@ -67,11 +67,11 @@ def inference_cells(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.
     notes = pl.col("notes").fill_null("")
     printed = pl.col("total_gpu_memory_gib").cast(pl.Float64) * BYTES_PER_GIB
     typed = rows.with_columns(
-        *(pl.col(name).cast(pl.Int64, strict=False) for name in _INTEGERS),
+        *(pl.col(name).cast(pl.Float64).cast(pl.Int64) for name in _INTEGERS),
         pl.col("gpu_memory_utilization").cast(pl.Float64),
-        pl.col("batch_size").cast(pl.Int64).alias("concurrent_sequences"),
-        (pl.col("enforce_eager") == "true").alias("enforce_eager"),
-        pl.col("max_model_len").cast(pl.Int64).alias("context_tokens"),
+        pl.col("batch_size").cast(pl.Float64).cast(pl.Int64).alias("concurrent_sequences"),
+        (pl.col("enforce_eager").str.to_lowercase() == "true").alias("enforce_eager"),
+        pl.col("max_model_len").cast(pl.Float64).cast(pl.Int64).alias("context_tokens"),
         micro_batch=notes.str.extract(_MICRO_BATCH).cast(pl.Int64),
         fraction=notes.str.extract(_FRACTION).cast(pl.Float64),
     )
@@ -110,7 +110,7 @@ def _formats(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.Series:
 
     pairs = rows.select("model", "weight_format").unique().iter_rows()
     known = {
-        (model, name): measured_format(name, own.get(model, ()), bits, resolve)
+        (model, name): name and measured_format(name, own.get(model, ()), bits, resolve)
         for model, name in pairs
     }
     values = [known[pair] for pair in rows.select("model", "weight_format").iter_rows()]

@@ -43,6 +43,8 @@ _PATTERNS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
 }
 _SGLANG_SIDES: Final = rf"([KV]) size: {_GIB}"
 _LLAMA_BUFFER: Final = r"(\S+)\s+(model|KV|compute) buffer size\s*=\s*([\d.]+) MiB"
+_LLAMA_OLDER: Final = r"llm_load_tensors:\s+(\S+)()\s+buffer size\s*=\s*([\d.]+) MiB"
+"""Model buffers as llama.cpp before 2025 and ik_llama.cpp print them."""
 _LLAMA_NAMES: Final = {
     "model": "weights_gib",
     "KV": "kv_cache_gib",
@@ -116,8 +118,9 @@ def _sglang(text: str) -> Reading | None:
 def _llama_cpp(text: str) -> Reading | None:
     """Buffers of the first CUDA (or other) device; the host's are left out."""
     values: dict[str, float | str] = {}
-    for device, kind, size in re.findall(_LLAMA_BUFFER, text):
-        name = _LLAMA_NAMES[kind]
+    found = re.findall(_LLAMA_BUFFER, text) + re.findall(_LLAMA_OLDER, text)
+    for device, kind, size in found:
+        name = _LLAMA_NAMES[kind or "model"]
         if name not in values and not device.startswith(("CPU", "CUDA_Host")):
             values[name] = float(size) * _MIB_IN_GIB
     return Reading("llama.cpp log", values) if values else None

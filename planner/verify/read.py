@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import polars as pl
 
@@ -14,68 +17,19 @@ from planner.catalog.load import Catalog, load_catalog
 from planner.errors import InputProblems, OutsideFailure, PlannerError, Problem
 from planner.resolve.facts import ModelFacts
 from planner.resolve.tables import Tables, layers_frame, models_frame, tensors_frame
-
-Kind = Literal["inference", "training", "throughput"]
-_TELLING: Final[dict[Kind, tuple[str, ...]]] = {
-    "inference": ("id", "engine", "model", "weights_gib", "kv_cache_gib"),
-    "training": ("id", "framework", "model", "metric", "measured_gib"),
-    "throughput": ("id", "engine", "model", "ttft_ms", "tpot_ms"),
-}
-"""Columns that tell the kinds of files apart."""
-
-
-INFERENCE_COLUMNS: Final = (
-    "engine",
-    "engine_version",
-    "model",
-    "weight_format",
-    "gpu",
-    "gpu_count",
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-    "max_model_len",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "kv_cache_dtype",
-    "block_size",
-    "gpu_memory_utilization",
-    "enforce_eager",
-    "batch_size",
-    "input_tokens",
-    "output_tokens",
-    "total_gpu_memory_gib",
-    "weights_gib",
-    "activation_peak_gib",
-    "non_torch_gib",
-    "cuda_graph_gib",
-    "kv_cache_gib",
-    "kv_cache_tokens",
-    "total_gib",
-    "total_metric",
-    "scope",
-    "notes",
-    "score",
+from planner.verify.columns import (
+    COLUMNS,
+    COUNTS,
+    INFERENCE_COLUMNS,
+    NUMBERS,
+    POSITIVE,
+    SIZES,
+    TELLING,
+    Kind,
 )
-"""Columns of a file of measured inference runs, beside `id`."""
 
-COUNT_COLUMNS: Final = (
-    "gpu_count",
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-    "max_model_len",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "block_size",
-    "batch_size",
-    "input_tokens",
-    "output_tokens",
-)
-FRACTION_COLUMNS: Final = (
-    "gpu_memory_utilization",
-    "kv_cache_tokens",
-    *(name for name in INFERENCE_COLUMNS if name.endswith("_gib")),
-)
-NUMBER_COLUMNS: Final = (*COUNT_COLUMNS, *FRACTION_COLUMNS)
+_LARGEST: Final = 2.0**53
+"""Whole numbers up to here are exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +46,56 @@ def read_measured(path: Path) -> Measured:
 
     Raises:
         OutsideFailure: the file can't be read.
-        InputProblems: it is no CSV with a header of one of the known kinds.
+        InputProblems: it is no CSV with a header of one of the known kinds, or values in it are
+            none of their column.
     """
+    header, lines = _lines(path)
+    kind = next((kind for kind, needed in TELLING.items() if set(needed) <= set(header)), None)
+    if kind is None:
+        wanted = "; ".join(f"{name}: {', '.join(columns)}" for name, columns in TELLING.items())
+        message = f"no known kind of measurements: columns are {', '.join(header)}"
+        raise InputProblems([_problem(path, "unknown-measurements", message, f"needs {wanted}")])
+    if not lines:
+        raise InputProblems([_problem(path, "no-runs", "the file has a header and no runs")])
+    problems = list(_wrong_values(path, header, lines))
+    if problems:
+        raise InputProblems(problems)
+    rows = pl.DataFrame(
+        [values for _, values in lines], schema=dict.fromkeys(header, pl.String), orient="row"
+    )
+    return Measured(kind, with_columns_of(rows, COLUMNS[kind]), path)
+
+
+def _lines(path: Path) -> tuple[list[str], list[tuple[int, list[str | None]]]]:
+    """The header and every row with its line; short rows end in empty values, blank ones go."""
     try:
-        rows = pl.read_csv(path, infer_schema=False)
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise OutsideFailure(f"{path}: {error.strerror or error}") from error
-    except pl.exceptions.PolarsError as error:
-        raise InputProblems([_problem(path, "not-csv", f"not a CSV file: {error}")]) from error
-    for kind, columns in _TELLING.items():
-        if set(columns) <= set(rows.columns):
-            problems = list(_unreadable_numbers(rows, path)) if kind == "inference" else []
-            if problems:
-                raise InputProblems(problems)
-            return Measured(kind, with_columns_of(rows) if kind == "inference" else rows, path)
-    wanted = "; ".join(f"{kind}: {', '.join(columns)}" for kind, columns in _TELLING.items())
-    message = f"no known kind of measurements: columns are {', '.join(rows.columns)}"
-    raise InputProblems([_problem(path, "unknown-measurements", message, f"needs {wanted}")])
+    except UnicodeDecodeError as error:
+        raise InputProblems([_problem(path, "not-csv", f"not UTF-8: {error.reason}")]) from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    lines: list[tuple[int, list[str | None]]] = []
+    header: list[str] = []
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        for values in reader:
+            if len(values) > len(header):
+                message = f"{len(values)} values where the header has {len(header)} columns"
+                raise InputProblems([_problem(path, "not-csv", message, line=reader.line_num)])
+            if any(value.strip() for value in values):
+                padded = [*values, *[""] * (len(header) - len(values))]
+                lines.append((reader.line_num, [value.strip() or None for value in padded]))
+    except csv.Error as error:
+        message = f"not a CSV file: {error}"
+        raise InputProblems([_problem(path, "not-csv", message, line=reader.line_num)]) from error
+    if not header:
+        raise InputProblems([_problem(path, "not-csv", "the file is empty")])
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        message = f"columns that stand twice: {', '.join(twice)}"
+        raise InputProblems([_problem(path, "duplicate-column", message)])
+    return header, lines
 
 
 def with_columns_of(rows: pl.DataFrame, columns: Iterable[str] = INFERENCE_COLUMNS) -> pl.DataFrame:
@@ -117,21 +104,69 @@ def with_columns_of(rows: pl.DataFrame, columns: Iterable[str] = INFERENCE_COLUM
     return rows.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing)
 
 
-def _unreadable_numbers(rows: pl.DataFrame, path: Path) -> Iterator[Problem]:
-    """Values of number columns that are none, with their line."""
-    for name in NUMBER_COLUMNS:
-        if name not in rows.columns:
-            continue
+def _wrong_values(
+    path: Path, header: Sequence[str], lines: Iterable[tuple[int, list[str | None]]]
+) -> Iterator[Problem]:
+    """Rows without an id or with one that was there, and values that are none of their column."""
+    seen: dict[str, int] = {}
+    for line, values in lines:
+        row = dict(zip(header, values, strict=True))
+        name = row["id"]
+        if name is None:
+            yield _problem(path, "missing-id", "the run has no id", line=line)
+        elif name in seen:
+            message = f"the id '{name}' is that of line {seen[name]} too"
+            yield _problem(path, "duplicate-id", message, line=line)
+        else:
+            seen[name] = line
+        for column, value in row.items():
+            wrong = value is not None and column in NUMBERS and _why_no_number(column, value)
+            if wrong:
+                yield Problem(str(path), line, 1, "not-a-number", column, wrong)
+
+
+def _why_no_number(column: str, value: str) -> str | None:
+    """What is wrong with a value of a number column, None where nothing is."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or abs(number) > _LARGEST:
+        return f"'{value}' is not a {'count' if column in COUNTS else 'number'}"
+    if column in COUNTS and not number.is_integer():
+        return f"'{value}' is not a count"
+    least = 1 if column in SIZES else 0
+    if column in COUNTS and number < least:
+        return f"'{value}' is below {least}"
+    if column in POSITIVE and number <= 0:
+        return f"'{value}' is not above 0"
+    if column == "gpu_memory_utilization" and number > 1:
+        return f"'{value}' is a share of the card and can't be above 1"
+    return None
+
+
+def typed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Text columns as numbers where the format says so, or where every value is one."""
+    columns = []
+    for name in rows.columns:
         column = rows[name]
-        kind = pl.Float64 if name in FRACTION_COLUMNS else pl.Int64
-        wrong = column.is_not_null() & column.cast(kind, strict=False).is_null()
-        for index in wrong.arg_true().to_list():
-            message = f"'{column[index]}' is not a {'number' if kind == pl.Float64 else 'count'}"
-            yield Problem(str(path), index + 2, 1, "not-a-number", name, message)
+        number = column.cast(pl.Float64, strict=False)
+        whole = column.cast(pl.Int64, strict=False)
+        if name in COUNTS:
+            columns.append(number.cast(pl.Int64, strict=False))
+        elif name in NUMBERS:
+            columns.append(number)
+        elif column.null_count() == whole.null_count() < rows.height and name != "id":
+            columns.append(whole)
+        elif column.null_count() == number.null_count() < rows.height and name != "id":
+            columns.append(number)
+        else:
+            columns.append(column)
+    return pl.DataFrame(columns)
 
 
-def _problem(path: Path, code: str, message: str, hint: str = "") -> Problem:
-    return Problem(str(path), 1, 1, code, "", message, hint)
+def _problem(path: Path, code: str, message: str, hint: str = "", line: int = 1) -> Problem:
+    return Problem(str(path), line, 1, code, "", message, hint)
 
 
 def facts_of_models(

@@ -10,7 +10,8 @@ from typing import Any, Final
 import polars as pl
 
 from planner.catalog.load import Catalog, load_catalog
-from planner.verify.read import Kind, Measured, facts_of_models, read_measured, tables_of
+from planner.verify.columns import Kind
+from planner.verify.read import Measured, facts_of_models, read_measured, tables_of, typed
 
 GROUPS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "inference": ("engine", "component"),
@@ -87,17 +88,16 @@ def _inference(rows: pl.DataFrame, facts: Any, catalog: Catalog) -> pl.DataFrame
 def _throughput(rows: pl.DataFrame, facts: Any, catalog: Catalog) -> pl.DataFrame:
     from planner.verify.throughput import throughput_estimates
 
-    typed = _typed(rows)
-    used = typed.select("engine", "engine_version").unique().iter_rows()
-    parts = throughput_estimates(typed, tables_of(facts, used, catalog, speed=True))
+    numbers = typed(rows)
+    used = numbers.select("engine", "engine_version").unique().iter_rows()
+    parts = throughput_estimates(numbers, tables_of(facts, used, catalog, speed=True))
     return parts.with_columns(card_gib=pl.lit(None, dtype=pl.Float64))
 
 
 def _training(rows: pl.DataFrame, facts: Any, catalog: Catalog) -> pl.DataFrame:
     from planner.verify.training import cells_from_rows, estimates
 
-    typed = _typed(rows)
-    cells = cells_from_rows(typed).join(
+    cells = cells_from_rows(typed(rows)).join(
         catalog.gpus.select("gpu", "usable_low_bytes", "usable_bytes", "usable_high_bytes"),
         on="gpu",
         how="left",
@@ -118,22 +118,6 @@ def _training(rows: pl.DataFrame, facts: Any, catalog: Catalog) -> pl.DataFrame:
         pl.coalesce(*reasons, pl.lit(None, dtype=pl.String)).alias("note"),
         (pl.col("usable_bytes") / 2**30).alias("card_gib"),
     )
-
-
-def _typed(rows: pl.DataFrame) -> pl.DataFrame:
-    """Text columns as numbers where every value is one."""
-    columns = []
-    for name in rows.columns:
-        column = rows[name]
-        whole = column.cast(pl.Int64, strict=False)
-        number = column.cast(pl.Float64, strict=False)
-        if column.null_count() == whole.null_count() < rows.height:
-            columns.append(whole)
-        elif column.null_count() == number.null_count() < rows.height:
-            columns.append(number)
-        else:
-            columns.append(column)
-    return pl.DataFrame(columns)
 
 
 def _with_facts(

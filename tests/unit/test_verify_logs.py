@@ -71,6 +71,20 @@ def test_llama_cpp_buffers_of_the_first_device() -> None:
     assert found["activation_peak_gib"] == pytest.approx(560 / 1024)
 
 
+def test_llama_cpp_before_2025_and_its_fork() -> None:
+    found = values(
+        "llm_load_tensors:        CPU buffer size =  1640.62 MiB\n"
+        "llm_load_tensors:      CUDA0 buffer size =  5434.38 MiB\n"
+        "llm_load_tensors:      CUDA1 buffer size = 13989.53 MiB\n"
+        "llama_kv_cache_init:      CUDA0 KV buffer size =  1536.00 MiB\n"
+        "llama_new_context_with_model:  CUDA_Host  output buffer size =     1.95 MiB\n"
+        "llama_new_context_with_model:      CUDA0 compute buffer size =   672.01 MiB\n"
+    )
+    assert found["weights_gib"] == pytest.approx(5434.38 / 1024)
+    assert found["kv_cache_gib"] == 1.5
+    assert found["activation_peak_gib"] == pytest.approx(672.01 / 1024)
+
+
 def test_nvidia_smi_processes_and_cards() -> None:
     processes = values("pid, used_gpu_memory [MiB]\n1234, 20480 MiB\n99, 512 MiB\n")
     assert processes == {"total_gib": 20.0, "total_metric": "process"}
