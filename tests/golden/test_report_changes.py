@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from planner.cli.report import report
+from planner.errors import InputProblems
 from planner.plan import Alternative, Plan
 from planner.report.changes_view import changes
 from planner.report.front_view import HEIGHT, POINTS_SHOWN, WIDTH, fronts
@@ -15,6 +19,8 @@ from planner.report.plan_json import parse_plan, write_plan
 from planner.report.sources_view import evidence, measured, price_dates, turns
 from planner.report.words import spoken
 from tests.plan_factory import earlier, small, tiny
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +78,28 @@ class TestWhatChanged:
         page = render_html(small(hostile=True)[0], earlier(hostile=True)).decode()
         assert page.count("<script") == 2
         assert "<script>alert" not in page
+
+
+class TestCommand:
+    def test_a_base_is_a_folder_of_reports_or_a_plan(self, tmp_path: Path) -> None:
+        scenario = str(ROOT / "scenarios" / "guide-llama3-8b.yaml")
+        old, new = tmp_path / "old", tmp_path / "new"
+        run = CliRunner()
+        assert run.invoke(report, [scenario, "-o", str(old), "-q"]).exit_code == 0
+        plan_file = old / "guide-llama3-8b" / "plan.json"
+        for base in (old, plan_file):
+            found = run.invoke(report, [scenario, "-o", str(new), "-q", "--base", str(base)])
+            assert found.exit_code == 0, found.output
+            page = (new / "guide-llama3-8b" / "report.html").read_text("utf-8")
+            assert "No change" in page[page.index('id="view-changed"') :][:300]
+
+    def test_a_base_without_the_scenarios_is_refused(self, tmp_path: Path) -> None:
+        two = [str(ROOT / "scenarios" / f"{n}.yaml") for n in ("guide-llama3-8b", "quickstart")]
+        base = tmp_path / "plan.json"
+        base.write_bytes(write_plan(tiny()[0]))
+        found = CliRunner().invoke(report, [*two, "-o", str(tmp_path), "--base", str(base)])
+        assert isinstance(found.exception, InputProblems)
+        assert "holds no plan of" in str(found.exception.problems[0])
 
 
 class TestFront:
