@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any, Final
 
 from planner.plan import COMPONENTS, CellDetail, Plan
-from planner.report import front_view, sources_view, view, words
+from planner.report import evidence_view, front_view, sources_view, view, words
 from planner.report.cells_view import matrix_columns, matrix_frame
 from planner.report.changes_view import changes as changes_of
 from planner.report.pack import pack
@@ -42,8 +42,8 @@ def render_html(plan: Plan, base: Plan | None = None) -> bytes:
         fronts=front_view.fronts(plan),
         front_size=(front_view.WIDTH, front_view.HEIGHT),
         changes=None if base is None else changes_of(plan, base),
-        evidence=sources_view.evidence(plan),
-        measured=sources_view.measured(plan),
+        evidence=evidence_view.evidence(plan),
+        measured=evidence_view.measured(plan),
         fallbacks=sources_view.fallbacks(plan),
         turns=sources_view.turns(plan),
         facts=sources_view.facts(plan),

@@ -13,10 +13,11 @@ from planner.cli.report import report
 from planner.errors import InputProblems
 from planner.plan import Alternative, Plan
 from planner.report.changes_view import changes
+from planner.report.evidence_view import evidence, measured
 from planner.report.front_view import HEIGHT, POINTS_SHOWN, WIDTH, fronts
 from planner.report.html import render_html
 from planner.report.plan_json import parse_plan, write_plan
-from planner.report.sources_view import evidence, measured, price_dates, turns
+from planner.report.sources_view import price_dates, turns
 from planner.report.words import spoken
 from tests.plan_factory import earlier, small, tiny
 
