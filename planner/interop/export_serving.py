@@ -91,7 +91,8 @@ def llama_cpp_arguments(launch: Launch) -> list[str]:
     room = launch.whole("context_tokens") * slots
     words = ["llama-server", "--model", f"{launch.model.rpartition('/')[2]}.gguf"]
     words += ["--ctx-size", str(room), "--parallel", str(slots)]
-    words += ["--n-gpu-layers", "999", "--batch-size", str(max(batched(launch), 1))]
+    layers = launch.whole("gpu_layers", 999)  # 999 is every layer
+    words += ["--n-gpu-layers", str(layers), "--batch-size", str(max(batched(launch), 1))]
     kv = str(launch.get("kv_cache_dtype", "auto"))
     if kv in _KV_LLAMA and kv != "fp16":
         words += ["--cache-type-k", _KV_LLAMA[kv], "--cache-type-v", _KV_LLAMA[kv]]

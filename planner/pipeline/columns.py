@@ -28,7 +28,8 @@ MORE_COLUMNS: Final = (
     "engine_version", "framework", "gradient_accumulation_steps", "attention", "loss_kernel",
     "packing", "torch_compile", "compute_dtype", "optimizer_state_dtype",
     "master_weights_dtype", "gradient_dtype", "adapter_dtype", "offload", "lora_rank",
-    "lora_targets", "context_parallel_size", "nodes", "instances", "relative_speed", "note",
+    "lora_targets", "gpu_layers", "context_parallel_size", "nodes", "instances",
+    "relative_speed", "note",
     "usd_per_year", "usd_per_million_input_tokens", "usd_per_million_output_tokens",
     "price_age_days", "host_ram_gb", "replica_utilization", "is_tied", "is_pareto",
 )  # fmt: skip
