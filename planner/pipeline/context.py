@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from planner.catalog.load import Catalog, catalog_files, load_catalog
+from planner.catalog.load import DATA as CATALOG_DATA
+from planner.catalog.load import Catalog, load_catalog
 from planner.catalog.names import NameProblem
 from planner.errors import InputProblems, PlannerError, Problem, did_you_mean
 from planner.estimate import RULE_OF_THUMB, EstimatorSettings
@@ -334,10 +335,19 @@ def estimator_settings(scenario: Scenario) -> EstimatorSettings:
 
 
 def catalog_hash(scenario: Scenario) -> str:
-    """SHA-256 over the shipped catalog files and the scenario's own, by name and content."""
+    """SHA-256 over the shipped catalog files and the scenario's own, by name and content.
+
+    All of them but the models, whose facts a plan holds itself, and the accuracy figures, which
+    no estimate reads.
+    """
     digest = hashlib.sha256()
-    kinds = ("gpus", "offers", "formats", "optimizers", "engines", "frameworks")
-    shipped = [path for kind in kinds for path in catalog_files(kind)]
+    shipped = [
+        path
+        for path in sorted(CATALOG_DATA.rglob("*"))
+        if path.suffix in (".yaml", ".csv", ".json")
+        and "models" not in path.relative_to(CATALOG_DATA).parts
+        and path.name != "accuracy.yaml"
+    ]
     own = [
         file
         for names in scenario.catalog.values()
