@@ -42,10 +42,14 @@ def day_of(text: str | None) -> date:
 
 
 def project_of(folder: Path) -> Project:
-    """The project that a folder belongs to, or the defaults."""
-    from planner.review.project import find_project
+    """The project that a folder belongs to; without a project file that of the current folder.
 
-    return find_project(folder)
+    The current folder is where `planner report` writes `reports/` by default.
+    """
+    from planner.review.project import Project, find_project
+
+    found = find_project(folder)
+    return found if found.file is not None else Project(Path())
 
 
 def files_or_project(files: tuple[Path, ...]) -> tuple[tuple[Path, ...], Project]:
