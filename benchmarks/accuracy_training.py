@@ -160,7 +160,7 @@ def oracle_estimates(path: Path) -> pl.DataFrame:
     """The oracle's rows beside the estimates: `allocated_bytes`, `peak_phase`, terms."""
     rows = pl.read_csv(path, infer_schema_length=None).with_row_index("index")
     cells, facts = oracle_cells(rows)
-    estimated = estimate_training(cells.lazy(), oracle_tables(facts)).collect()
+    estimated = estimate_training(cells.lazy(), oracle_tables(facts)).collect(engine="in-memory")
     return (
         rows.with_columns(case_id=pl.col("index").cast(pl.String))
         .join(estimated.drop("model"), on="case_id", how="left", suffix="_estimated")

@@ -86,4 +86,4 @@ def cell(**changes: Any) -> dict[str, Any]:
 def estimate(*cells: dict[str, Any], known: Tables | None = None) -> list[dict[str, Any]]:
     """Estimates of the cells, in order."""
     frame = pl.DataFrame(list(cells), infer_schema_length=None).lazy()
-    return estimate_training(frame, known or tables()).collect().to_dicts()
+    return estimate_training(frame, known or tables()).collect(engine="in-memory").to_dicts()

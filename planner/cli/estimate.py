@@ -73,7 +73,7 @@ def estimate(as_json: bool, **options: Any) -> None:
     from planner.pipeline.details import cell_details
 
     context = open_text(json.dumps(scenario_of(options)), "command line", Path.cwd())
-    best = best_per_configuration(decide(context).lazy()).collect()
+    best = best_per_configuration(decide(context).lazy()).collect(engine="in-memory")
     detail = cell_details(context, best, all_ledgers=True)[0]
     advice = advice_words(context, best)[0]
     if as_json:

@@ -55,7 +55,7 @@ def explain(file: Path, case_id: str, gpu: str, count: int, as_json: bool, max_c
         supply = context.scenario.supply
         hint = f"GPUs {', '.join(supply.gpus)}; counts {', '.join(map(str, supply.gpu_counts))}"
         raise refused(file, "gpu", f"{count}x {gpu_id} is not in the supply", hint)
-    best = best_per_configuration(at.lazy()).collect()
+    best = best_per_configuration(at.lazy()).collect(engine="in-memory")
     detail = cell_details(context, best, all_ledgers=True)[0]
     advice = advice_words(context, best)[0]
     if as_json:

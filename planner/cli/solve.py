@@ -61,7 +61,7 @@ def solve(
         hint = f"GPUs of the supply: {', '.join(context.scenario.supply.gpus)}"
         raise refused(file, "cell", "no serving cell matches", hint)
     answer, given = _SOLVED[wanted]
-    best = best_per_configuration(cells.lazy()).collect()
+    best = best_per_configuration(cells.lazy()).collect(engine="in-memory")
     shown = best.select(
         "case_id",
         "gpu",

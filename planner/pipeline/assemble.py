@@ -38,9 +38,9 @@ def assemble_plan(context: Context, cells: pl.DataFrame, *, command: str) -> Pla
     """The Plan of a scenario from its decided cells."""
     scenario = context.scenario
     lazy = cells.lazy()
-    bought = set(bought_cases(lazy).collect()["case_index"].to_list())
+    bought = set(bought_cases(lazy).collect(engine="in-memory")["case_index"].to_list())
     many = cells["case_index"].n_unique() > RUNNERS_UP_CASES
-    finalists = ranked(lazy, 2 if many else RUNNERS_UP + 1).collect()
+    finalists = ranked(lazy, 2 if many else RUNNERS_UP + 1).collect(engine="in-memory")
     details = cell_details(context, finalists, bought)
     cases = plan_cases(cells, finalists, bought)
     configurations = plan_configurations(context, cells)

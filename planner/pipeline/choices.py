@@ -105,7 +105,7 @@ def _flips(
     context: Context, work: pl.DataFrame, labels: Mapping[int, str]
 ) -> dict[int, list[Flip]]:
     found: dict[int, list[Flip]] = {}
-    for row in price_flips(work.lazy()).collect().iter_rows(named=True):
+    for row in price_flips(work.lazy()).collect(engine="in-memory").iter_rows(named=True):
         rise, fall = row["rise_ratio"], row["fall_ratio"]
         sentence = (
             f"{labels[row['other_cell']]} wins if the price of the choice rises by "

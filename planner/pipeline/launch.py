@@ -84,7 +84,7 @@ def _at(context: Context, of_case: pl.DataFrame, wanted: Wanted) -> pl.DataFrame
     found = of_case.filter((pl.col("gpu") == gpu) & (pl.col("gpu_count") == count))
     if not found.height:
         raise _refused(context, "unknown-gpu", f"{count}x {gpu} is not in the supply", "")
-    return best_per_configuration(found.lazy()).collect()
+    return best_per_configuration(found.lazy()).collect(engine="in-memory")
 
 
 def _refused(context: Context, code: str, message: str, hint: str) -> InputProblems:

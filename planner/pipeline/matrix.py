@@ -43,7 +43,7 @@ def plan_configurations(context: Context, cells: pl.DataFrame) -> tuple[PlanConf
             pl.col("purchase").first(),
         )
         .sort("configuration_index")
-        .collect()
+        .collect(engine="in-memory")
     )
     return tuple(
         PlanConfiguration(

@@ -125,7 +125,7 @@ def own_formats(tables: Tables) -> dict[str, tuple[str, ...]]:
         .group_by("model", "checkpoint_format")
         .agg(size.alias("size"))
         .sort("size", descending=True)
-        .collect()
+        .collect(engine="in-memory")
     )
     found: dict[str, tuple[str, ...]] = {}
     for model, name, _ in frame.iter_rows():
@@ -156,7 +156,11 @@ def inference_estimates(
     high, note (why there is no estimate), and `budget_gib`, `card_gib` for totals.
     """
     cells = inference_cells(rows, tables, catalog or load_catalog())
-    estimated = estimate_inference(cells.lazy(), tables).with_columns(*_first_rank()).collect()
+    estimated = (
+        estimate_inference(cells.lazy(), tables)
+        .with_columns(*_first_rank())
+        .collect(engine="in-memory")
+    )
     parts = [_component(estimated, name) for name in _COMPONENTS]
     return pl.concat(parts).filter(pl.col("measured").is_not_null())
 
@@ -171,7 +175,7 @@ def measured_frame(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.D
         for name in _COMPONENTS
         if name.endswith("_gib")
     ]
-    return estimate_inference(cells.lazy(), tables).with_columns(*sizes).collect()
+    return estimate_inference(cells.lazy(), tables).with_columns(*sizes).collect(engine="in-memory")
 
 
 def _first_rank() -> list[pl.Expr]:

@@ -199,7 +199,9 @@ def throughput_estimates(rows: pl.DataFrame, tables: Tables) -> pl.DataFrame:
     Columns: id, component (`tpot_ms`, `ttft_ms`), unit (`ms`), measured, low, expected, high,
     note (why there is no estimate).
     """
-    estimated = with_speed(admitted(throughput_cells(rows, tables), tables), tables).collect()
+    estimated = with_speed(admitted(throughput_cells(rows, tables), tables), tables).collect(
+        engine="in-memory"
+    )
     parts = [
         estimated.select(
             "id",

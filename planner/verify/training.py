@@ -89,7 +89,7 @@ def estimates(cells: pl.DataFrame, tables: Tables) -> pl.DataFrame:
     Adds `estimated_low_gib`, `estimated_gib`, `estimated_high_gib`, `error` (estimate over
     measurement, minus one), `inside` (the measurement lies in the range) and the reasons.
     """
-    frame = estimate_training(cells.lazy(), tables).collect()
+    frame = estimate_training(cells.lazy(), tables).collect(engine="in-memory")
     return frame.with_columns(
         estimated_gib=_picked("{}_bytes"),
         estimated_low_gib=_picked("{}_low_bytes"),

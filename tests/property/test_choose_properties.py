@@ -50,7 +50,7 @@ def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
 
 
 def choose(cells: pl.DataFrame, limits: Limits | None = None) -> pl.DataFrame:
-    return with_choice(cells.lazy(), limits or Limits()).collect()
+    return with_choice(cells.lazy(), limits or Limits()).collect(engine="in-memory")
 
 
 @settings(deadline=None)
@@ -105,7 +105,7 @@ def test_a_tighter_limit_never_makes_the_choice_cheaper(
 def test_each_key_buys_its_cheapest_case(rows: list[dict[str, Any]]) -> None:
     chosen = choose(frame(rows))
     best = chosen.filter("is_cheapest")
-    for key, case in bought_cases(chosen.lazy()).collect().iter_rows():
+    for key, case in bought_cases(chosen.lazy()).collect(engine="in-memory").iter_rows():
         mine = best.filter(pl.col("bought_key") == key)
         cost = mine.filter(pl.col("case_index") == case)["rank_cost_usd"][0]
         assert cost == mine["rank_cost_usd"].min()
@@ -114,6 +114,8 @@ def test_each_key_buys_its_cheapest_case(rows: list[dict[str, Any]]) -> None:
 @settings(deadline=None)
 @given(CELLS)
 def test_runners_up_rise_in_cost(rows: list[dict[str, Any]]) -> None:
-    for _, case in ranked(choose(frame(rows)).lazy()).collect().group_by("case_index"):
+    for _, case in (
+        ranked(choose(frame(rows)).lazy()).collect(engine="in-memory").group_by("case_index")
+    ):
         costs = case.sort("rank")["rank_cost_usd"].to_list()
         assert costs == sorted(costs)

@@ -19,7 +19,7 @@ FORMATS = st.sampled_from(["bf16", "fp8", "awq-int4-g128", "nf4"])
 
 def estimate(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     frame = pl.DataFrame(cells, infer_schema_length=None)
-    return estimate_inference(frame.lazy(), TABLES).collect().to_dicts()
+    return estimate_inference(frame.lazy(), TABLES).collect(engine="in-memory").to_dicts()
 
 
 CASES = st.fixed_dictionaries(

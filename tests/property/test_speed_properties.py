@@ -36,7 +36,7 @@ FAST = settings(max_examples=60, deadline=None)
 
 def speed(cell: dict[str, Any]) -> dict[str, Any]:
     """The one row of an estimate."""
-    return with_speed(cells(**cell), TABLES).collect().row(0, named=True)
+    return with_speed(cells(**cell), TABLES).collect(engine="in-memory").row(0, named=True)
 
 
 @FAST
@@ -81,7 +81,11 @@ def speed_with(cell: dict[str, Any], gpus: pl.LazyFrame) -> dict[str, Any]:
     """The estimate with other GPUs."""
     from dataclasses import replace
 
-    return with_speed(cells(**cell), replace(TABLES, gpus=gpus)).collect().row(0, named=True)
+    return (
+        with_speed(cells(**cell), replace(TABLES, gpus=gpus))
+        .collect(engine="in-memory")
+        .row(0, named=True)
+    )
 
 
 @FAST
@@ -108,7 +112,7 @@ def test_replicas_carry_the_load_within_the_target(
             "end_to_end_ms": [2050.0],
         }
     )
-    got = with_demand(frame).collect().row(0, named=True)
+    got = with_demand(frame).collect(engine="in-memory").row(0, named=True)
     assert got["replicas"] >= 1
     assert got["replica_utilization"] <= target * (1 + 1e-9)
     assert got["replicas"] == 1 or got["replica_utilization"] * got["replicas"] > target * (

@@ -34,7 +34,11 @@ def big(**given: Any) -> dict[str, Any]:
 
 
 def bound(cells: pl.DataFrame, limits: Limits | None = None) -> dict[str, Any]:
-    return binding_constraints(cells.lazy(), limits or Limits()).collect().to_dicts()[0]
+    return (
+        binding_constraints(cells.lazy(), limits or Limits())
+        .collect(engine="in-memory")
+        .to_dicts()[0]
+    )
 
 
 def test_memory_binds_where_a_little_more_of_it_would_make_a_cheaper_cell_fit() -> None:
@@ -105,7 +109,7 @@ def test_without_a_choice_the_nearest_cell_is_named() -> None:
 def test_a_cell_that_two_constraints_stop_binds_none() -> None:
     twice = big(verdict="exceeds", memory_reason="large", meets_objectives=False)
     cells = only("on-demand", twice, big(gpu_count=8))
-    assert relaxations(cells.lazy(), Limits()).collect().height == 0
+    assert relaxations(cells.lazy(), Limits()).collect(engine="in-memory").height == 0
 
 
 def test_the_front_is_what_nothing_beats_in_cost_and_latency() -> None:
@@ -133,7 +137,7 @@ def test_ties_are_visible_with_the_rule_that_decided() -> None:
 
 def test_runners_up_within_ten_percent_are_all_named() -> None:
     cells = only("on-demand", cell(gpu_count=1), cell(gpu_count=2), cell(gpu_count=8))
-    found = close_runners_up(cells.lazy()).collect()
+    found = close_runners_up(cells.lazy()).collect(engine="in-memory")
     # 7.00 is 1.7 % above 6.88; 55.04 is not close.
     assert found["gpu_count"].to_list() == [2]
     assert found["surcharge_ratio"].to_list() == pytest.approx([7 / 6.88 - 1])
@@ -141,7 +145,7 @@ def test_runners_up_within_ten_percent_are_all_named() -> None:
 
 def test_the_price_that_flips_the_choice_is_found_from_both_sides() -> None:
     cells = only("on-demand", cell(gpu_count=1), cell(gpu_count=2))
-    found = price_flips(cells.lazy()).collect().to_dicts()[0]
+    found = price_flips(cells.lazy()).collect(engine="in-memory").to_dicts()[0]
     assert found["rise_ratio"] == pytest.approx(7 / 6.88 - 1)
     assert found["fall_ratio"] == pytest.approx(1 - 6.88 / 7)
 
@@ -170,7 +174,7 @@ def test_growth_says_when_more_of_the_same_and_when_another_machine_wins() -> No
     ]
     frame = with_demand(pl.LazyFrame(cells, schema_overrides=TYPES))
     costed = with_cost(with_offers(frame, shapes.lazy(), any_provider=True), hours_per_month=730)
-    first = with_choice(costed.with_row_index("cell_index"), Limits()).collect()
+    first = with_choice(costed.with_row_index("cell_index"), Limits()).collect(engine="in-memory")
     assert first.filter("is_cheapest")["gpu_count"].to_list() == [1]
     found = growth_flips(
         first, shapes, Limits(), any_provider=True, hours_per_month=730, factors=(1.2, 2.0, 3.0)

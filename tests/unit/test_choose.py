@@ -74,11 +74,15 @@ def priced(*cells: dict[str, Any], any_provider: bool = True, hours: float = 730
     offered = with_offers(frame(*cells), shapes(), any_provider=any_provider)
     costed = with_cost(offered, hours_per_month=hours)
     order = ["case_index", "gpu", "gpu_count", "provider", "purchase"]
-    return costed.sort(order, nulls_last=True).with_row_index("cell_index").collect()
+    return (
+        costed.sort(order, nulls_last=True).with_row_index("cell_index").collect(engine="in-memory")
+    )
 
 
 def chosen(*cells: dict[str, Any], limits: Limits | None = None, **options: Any) -> pl.DataFrame:
-    return with_choice(priced(*cells, **options).lazy(), limits or Limits()).collect()
+    return with_choice(priced(*cells, **options).lazy(), limits or Limits()).collect(
+        engine="in-memory"
+    )
 
 
 def offer(cells: pl.DataFrame, purchase: str = "on-demand") -> dict[str, Any]:
@@ -171,7 +175,7 @@ def test_the_cheapest_fitting_cell_wins_and_the_others_say_why_not() -> None:
 
 def only(purchase: str, *cells: dict[str, Any], limits: Limits | None = None) -> pl.DataFrame:
     table = priced(*cells).filter(pl.col("purchase").is_null() | (pl.col("purchase") == purchase))
-    return with_choice(table.lazy(), limits or Limits()).collect()
+    return with_choice(table.lazy(), limits or Limits()).collect(engine="in-memory")
 
 
 def test_least_cost_is_chosen_per_case() -> None:
@@ -233,13 +237,13 @@ def test_the_matrix_shows_the_best_cell_of_each_configuration() -> None:
         cell(gpu_count=2, verdict="fits", sharding="fsdp"),
         cell(gpu_count=8),
     )
-    best = best_per_configuration(cells.lazy()).collect()
+    best = best_per_configuration(cells.lazy()).collect(engine="in-memory")
     assert best.select("gpu_count", "verdict").rows() == [(2, "fits"), (8, "fits")]
 
 
 def test_runners_up_follow_in_order_of_cost() -> None:
     cells = only("on-demand", cell(gpu_count=8), cell(gpu_count=2), cell(gpu="b200"))
-    found = ranked(cells.lazy()).collect()
+    found = ranked(cells.lazy()).collect(engine="in-memory")
     assert found.select("rank", "gpu", "gpu_count").rows() == [
         (1, "h100", 2),
         (2, "h100", 8),
@@ -254,7 +258,7 @@ def test_one_case_of_each_key_is_bought() -> None:
         cell(case_index=1, gpu_count=2),
         cell(case_index=2, gpu_count=8, bought_key="other"),
     )
-    assert bought_cases(cells.lazy()).collect().sort("bought_key").rows() == [
+    assert bought_cases(cells.lazy()).collect(engine="in-memory").sort("bought_key").rows() == [
         ("other", 2),
         ("w", 1),
     ]

@@ -32,7 +32,9 @@ def cell(**columns: Any) -> pl.DataFrame:
         "end_to_end_ms": SERVICE * 1e3,
         "tokens_per_second": PLACES * OUTPUT / SERVICE,
     } | columns
-    return with_demand(pl.LazyFrame({name: [value] for name, value in given.items()})).collect()
+    return with_demand(pl.LazyFrame({name: [value] for name, value in given.items()})).collect(
+        engine="in-memory"
+    )
 
 
 def lengths(rng: random.Random, mean: float, p95: float) -> float:

@@ -15,7 +15,7 @@ MODELS = tuple(facts(name) for name in CONFIGS)
 def estimate(*cells: dict[str, Any]) -> list[dict[str, Any]]:
     used = [(c["engine"], c["engine_version"]) for c in cells]
     frame = pl.DataFrame(cells, infer_schema_length=None).lazy()
-    return estimate_inference(frame, tables(MODELS, used)).collect().to_dicts()
+    return estimate_inference(frame, tables(MODELS, used)).collect(engine="in-memory").to_dicts()
 
 
 SERVED: dict[str, Any] = {

@@ -24,7 +24,11 @@ def cache(
         "pipeline_parallel_size": pp,
         "layer_split": split,
     }
-    return cache_by_rank(tables([model]), pl.LazyFrame([wanted])).collect().to_dicts()[0]
+    return (
+        cache_by_rank(tables([model]), pl.LazyFrame([wanted]))
+        .collect(engine="in-memory")
+        .to_dicts()[0]
+    )
 
 
 def test_plain_attention_caches_keys_and_values_of_every_head() -> None:

@@ -95,7 +95,7 @@ def test_three_years_reserved_at_thirty_percent_use_lose_to_on_demand(tmp_path: 
     assert months["on-demand"] == pytest.approx(12_053.76)
     assert months["reserved-3y"] == pytest.approx(15_111.00)
     assert cells.filter("is_cheapest")["purchase"].to_list() == ["on-demand"]
-    found = break_even(cells.lazy()).collect().to_dicts()[0]
+    found = break_even(cells.lazy()).collect(engine="in-memory").to_dicts()[0]
     assert found["break_even_hours_per_month"] == pytest.approx(274.546, abs=1e-3)
     assert found["break_even_share"] == pytest.approx(0.3761, abs=1e-4)
     assert found["committed_wins"] is False
@@ -125,7 +125,7 @@ def test_owned_h100s_against_rental(tmp_path: Path) -> None:
     # Rental: 24 x 730 = 17,520 a month. Owning wins from 9,434.34 / 24 = 393.10 hours a month on.
     assert one.filter(pl.col("purchase") == "on-demand")["usd_per_month"].to_list() == [17_520.0]
     assert cells.filter("is_cheapest")["purchase"].to_list() == ["owned"]
-    found = break_even(cells.lazy()).collect().to_dicts()[0]
+    found = break_even(cells.lazy()).collect(engine="in-memory").to_dicts()[0]
     assert found["break_even_hours_per_month"] == pytest.approx(393.10, abs=0.01)
     # Running costs are 37,551.13 a year, 3,129.26 a month: 280,000 / (17,520 - 3,129.26) = 19.46.
     assert found["break_even_months"] == pytest.approx(19.46, abs=0.01)
@@ -183,7 +183,9 @@ def test_no_more_owned_machines_are_used_than_there_are() -> None:
 
     cells = pl.LazyFrame({"gpu": ["h"], "gpu_count": [8], "nodes": [1], "replicas": [3]})
     states = [
-        with_offers(cells, shape(machines), any_provider=True).collect()["price_state"][0]
+        with_offers(cells, shape(machines), any_provider=True).collect(engine="in-memory")[
+            "price_state"
+        ][0]
         for machines in (None, 3, 2)
     ]
     assert states == ["priced", "priced", "no-offer"]
@@ -230,7 +232,7 @@ def test_offloading_needs_a_host_with_room(tmp_path: Path) -> None:
         {"gpu": ["h100-sxm-80gb"] * 3, "gpu_count": [1] * 3, "nodes": [1] * 3, "replicas": [1] * 3,
          "host_ram_gb": [0.0, 100.0, 500.0]}
     )  # fmt: skip
-    found = with_offers(cells, shapes, any_provider=True).collect()
+    found = with_offers(cells, shapes, any_provider=True).collect(engine="in-memory")
     assert found["instance_type"].to_list() == ["small", "large", None]
     assert found["price_state"].to_list() == ["priced", "priced", "no-offer"]
 
@@ -266,7 +268,7 @@ def test_the_instances_paid_hold_every_replica_whole_and_no_fewer_would(
     row = ("h", "a", "r", "x", size, "on-demand", None, 1.0, None, None, None, None, None)
     shapes = pl.LazyFrame([row], schema=SHAPE_SCHEMA, orient="row")
     cells = pl.LazyFrame({"gpu": ["h"], "gpu_count": [need], "nodes": [1], "replicas": [replicas]})
-    found = with_offers(cells, shapes, any_provider=True).collect().to_dicts()[0]
+    found = with_offers(cells, shapes, any_provider=True).collect(engine="in-memory").to_dicts()[0]
     if need > size:
         assert (found["price_state"], found["instances"]) == ("no-offer", None)
         return
@@ -283,7 +285,7 @@ def test_input_and_output_tokens_pay_for_the_whole_month() -> None:
          "runs_per_month": [None]},
         schema_overrides=dict.fromkeys(("training_tokens", "epochs", "runs_per_month"), pl.Float64),
     )  # fmt: skip
-    cost = with_cost(cells, hours_per_month=730).collect().to_dicts()[0]
+    cost = with_cost(cells, hours_per_month=730).collect(engine="in-memory").to_dicts()[0]
     # A request takes 300 / 1,000 = 0.3 s of a replica, 1,500 / 20,000 = 0.075 s for its prompt:
     # a quarter of the cost is input. 4 x 3,600 x 730 = 10,512,000 requests cost 7,300 USD.
     requests = 10_512_000

@@ -58,7 +58,11 @@ def row(
     }
     types = dict.fromkeys(("sequence_tokens", "micro_batch_size", "adapter_parameters"), pl.Int64)
     frame = pl.LazyFrame([cell], schema_overrides={**types, "optimizer": pl.String})
-    return estimate_rule_of_thumb(frame, facts or tables(), settings).collect().to_dicts()[0]
+    return (
+        estimate_rule_of_thumb(frame, facts or tables(), settings)
+        .collect(engine="in-memory")
+        .to_dicts()[0]
+    )
 
 
 def training(method: str, weight_format: str = "fp16") -> dict:

@@ -32,7 +32,7 @@ BARE = speed_tables(**NO_OVERHEAD)
 
 
 def one(frame: pl.LazyFrame, column: str) -> float:
-    value = frame.collect()[column][0]
+    value = frame.collect(engine="in-memory")[column][0]
     assert isinstance(value, float)
     return value
 
@@ -56,7 +56,7 @@ def test_eight_bit_weights_halve_the_reading() -> None:
     got = with_speed(
         cells(weight_format=["bf16", "fp8"], output_tokens=1.0, input_tokens=1.0), BARE
     )
-    wide, narrow = got.collect()["time_per_output_token_ms"]
+    wide, narrow = got.collect(engine="in-memory")["time_per_output_token_ms"]
     head = 2 * 4096 * 128256 / 3.35e12 * 1e3
     assert (narrow - head) / (wide - head) == pytest.approx(0.5, rel=0.01)
 
@@ -81,13 +81,15 @@ def test_tokens_per_step_follow_the_acceptance_rate() -> None:
 
 
 def test_drafting_speeds_up_a_small_batch() -> None:
-    got = with_speed(cells(speculative_tokens=[0.0, 3.0]), TABLES).collect()
+    got = with_speed(cells(speculative_tokens=[0.0, 3.0]), TABLES).collect(engine="in-memory")
     plain, drafted = got["time_per_output_token_ms"]
     assert drafted < 0.7 * plain
 
 
 def test_a_cached_prefix_shortens_the_first_token_and_not_the_next() -> None:
-    got = with_speed(cells(prefix_cache_share=[0.0, 0.9], input_tokens=16000.0), TABLES).collect()
+    got = with_speed(cells(prefix_cache_share=[0.0, 0.9], input_tokens=16000.0), TABLES).collect(
+        engine="in-memory"
+    )
     cold, warm = got["time_to_first_token_ms"]
     assert warm < 0.5 * cold
     assert got["time_per_output_token_ms"][0] == pytest.approx(got["time_per_output_token_ms"][1])
@@ -99,7 +101,7 @@ def test_an_eight_bit_cache_is_read_in_half_the_time() -> None:
             kv_cache_dtype=["bf16", "fp8", "auto"], concurrent_sequences=64, input_tokens=16000.0
         ),
         BARE,
-    ).collect()["time_per_output_token_ms"]
+    ).collect(engine="in-memory")["time_per_output_token_ms"]
     assert got[1] < got[0]
     assert got[2] == got[0]
 
@@ -110,21 +112,21 @@ def test_tensor_parallelism_over_pcie_is_slower_than_over_nvlink() -> None:
             gpu=["a100-sxm4-80gb", "a100-pcie-80gb"], tensor_parallel_size=4, input_tokens=8000.0
         ),
         TABLES,
-    ).collect()["time_to_first_token_ms"]
+    ).collect(engine="in-memory")["time_to_first_token_ms"]
     assert got[1] > 1.5 * got[0]
 
 
 def test_ranks_on_two_nodes_join_over_the_network() -> None:
     got = with_speed(
         cells(nodes=[1, 2], tensor_parallel_size=8, input_tokens=8000.0), TABLES
-    ).collect()["time_to_first_token_ms"]
+    ).collect(engine="in-memory")["time_to_first_token_ms"]
     assert got[1] > 1.5 * got[0]
 
 
 def test_clients_that_find_no_place_wait_for_one() -> None:
     got = with_speed(
         cells(concurrent_sequences=64, max_concurrent_sequences=[None, 32.0]), TABLES
-    ).collect()
+    ).collect(engine="in-memory")
     assert got["time_per_output_token_ms"][1] < got["time_per_output_token_ms"][0]
     service = got["end_to_end_ms"][1] / 2
     assert got["time_to_first_token_ms"][1] == pytest.approx(
@@ -134,7 +136,9 @@ def test_clients_that_find_no_place_wait_for_one() -> None:
 
 
 def test_tokens_per_second_are_the_places_over_the_time_of_a_token() -> None:
-    got = with_speed(cells(concurrent_sequences=16, output_tokens=4000.0), TABLES).collect()
+    got = with_speed(cells(concurrent_sequences=16, output_tokens=4000.0), TABLES).collect(
+        engine="in-memory"
+    )
     rate = 16e3 / got["time_per_output_token_ms"][0]
     assert got["tokens_per_second"][0] == pytest.approx(rate, rel=0.05)
 
@@ -144,7 +148,7 @@ def test_lengths_left_open_come_from_demand_or_from_the_context() -> None:
     given = cells(input_tokens=6144.0, output_tokens=2048.0)
     means = open_lengths.with_columns(input_tokens_mean=6144.0, output_tokens_mean=2048.0)
     results = [
-        with_speed(frame, TABLES).collect()["time_per_output_token_ms"][0]
+        with_speed(frame, TABLES).collect(engine="in-memory")["time_per_output_token_ms"][0]
         for frame in (open_lengths, given, means)
     ]
     assert results[0] == pytest.approx(results[1])
@@ -158,7 +162,7 @@ def test_measured_gpus_and_engines_are_calibrated_and_the_others_wider() -> None
             engine=["sglang", "vllm", "llama.cpp"],
         ),
         TABLES,
-    ).collect()
+    ).collect(engine="in-memory")
     assert got["speed_basis"].to_list() == ["calibrated", "first-principles", "first-principles"]
     width = got["time_per_output_token_high_ms"] / got["time_per_output_token_low_ms"]
     assert width[1] > width[0]
@@ -176,26 +180,26 @@ def test_a_missing_hardware_fact_leaves_nulls_and_a_note(column: str, note: str)
     blank = pl.lit(None, dtype=pl.Float64)
     names = [column, *(["fp16_dense_tflops"] if column.startswith("bf16") else [])]
     tables = replace(TABLES, gpus=TABLES.gpus.with_columns(blank.alias(name) for name in names))
-    got = with_speed(cells(), tables).collect()
+    got = with_speed(cells(), tables).collect(engine="in-memory")
     assert got.select(SPEED_COLUMNS).row(0) == (None,) * len(SPEED_COLUMNS)
     assert got["speed_note"].to_list() == [note]
     assert got["speed_basis"].to_list() == [None]
 
 
 def test_an_unknown_model_leaves_a_note() -> None:
-    got = with_speed(cells(model=["dense", "nobody/knows"]), TABLES).collect()
+    got = with_speed(cells(model=["dense", "nobody/knows"]), TABLES).collect(engine="in-memory")
     assert got["speed_note"].to_list() == [None, "the model or its weight format is not known"]
 
 
 def test_without_constants_there_is_no_estimate() -> None:
-    got = with_speed(cells(), replace(TABLES, speed=None)).collect()
+    got = with_speed(cells(), replace(TABLES, speed=None)).collect(engine="in-memory")
     assert got["tokens_per_second"].to_list() == [None]
     assert got["speed_note"].to_list() == ["there are no speed constants"]
 
 
 def test_cells_keep_their_order_and_their_columns() -> None:
     frame = cells(concurrent_sequences=[4, 1, 2], gpu=["b200-sxm-180gb", "l4-24gb", "nothing"])
-    got = with_speed(frame.with_columns(case_id=pl.lit("a")), TABLES).collect()
+    got = with_speed(frame.with_columns(case_id=pl.lit("a")), TABLES).collect(engine="in-memory")
     assert got["concurrent_sequences"].to_list() == [4, 1, 2]
     assert got.columns[:9] == [*frame.collect_schema().names(), "case_id"]
 

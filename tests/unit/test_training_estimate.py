@@ -149,7 +149,7 @@ def test_cells_keep_their_order_and_the_streaming_engine_agrees() -> None:
     cells = pl.DataFrame([cell(case_id=str(i), gpu=names[i % 3]) for i in range(9)]).lazy()
     known = tables()
     lazy = estimate_training(cells, known).select("case_id", "gpu", "total_bytes")
-    plain = lazy.collect()
+    plain = lazy.collect(engine="in-memory")
     assert plain["case_id"].to_list() == [str(i) for i in range(9)]
     assert lazy.collect(engine="streaming").sort("case_id").equals(plain.sort("case_id"))
 
@@ -191,7 +191,7 @@ def test_advice_lists_changes_that_fit_cheapest_first() -> None:
                  usable_low_bytes=usable, usable_bytes=usable, usable_high_bytes=usable)
         ]
     ).lazy()  # fmt: skip
-    advice = advise(cells, known).collect()
+    advice = advise(cells, known).collect(engine="in-memory")
     assert advice.height >= 2
     assert advice["effort"].is_sorted()
     assert (advice["total_bytes"] <= advice["budget_bytes"]).all()

@@ -21,7 +21,11 @@ def weights(model: ModelFacts, weight_format: str = "bf16", **layout: Any) -> di
         "expert_parallel_size": 1,
         **layout,
     }
-    return weights_by_rank(tables([model]), pl.LazyFrame([wanted])).collect().to_dicts()[0]
+    return (
+        weights_by_rank(tables([model]), pl.LazyFrame([wanted]))
+        .collect(engine="in-memory")
+        .to_dicts()[0]
+    )
 
 
 LAYER = 2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 14336 * 4096

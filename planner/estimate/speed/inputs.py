@@ -109,7 +109,9 @@ def _load() -> list[pl.Expr]:
 def _with_facts(work: pl.LazyFrame, tables: Tables, speed: pl.LazyFrame) -> pl.LazyFrame:
     """Two joins only: cells are wide, and every join copies them."""
     pairs = work.select("model", "weight_format").unique()
-    engines = speed.select(pl.col("engine").unique()).collect()["engine"].to_list()
+    engines = (
+        speed.select(pl.col("engine").unique()).collect(engine="in-memory")["engine"].to_list()
+    )
     engine = pl.col("s_engine_name")
     return (
         work.with_columns(
