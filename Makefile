@@ -23,10 +23,10 @@ report: setup  ## write reports/<name>/ for every file in scenarios/
 	$(BIN)/planner report $(SCENARIOS) --output reports
 
 test: setup  ## run the whole test suite
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-fast: setup  ## the tests without the slow ones
-	$(BIN)/python -m pytest -n auto -m "not slow and not browser"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not browser"
 
 lint: setup  ## style and format
 	$(BIN)/ruff check .
