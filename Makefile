@@ -57,4 +57,5 @@ lock: setup  ## write constraints.txt from what is installed now
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
 
 clean:  ## remove what make made
-	rm -rf $(VENV) build dist reports/*/ .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find reports -mindepth 2 -type f ! -name plan.lock.json -delete
