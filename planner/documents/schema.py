@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from planner.documents.reader import Document, Path_
-from planner.errors import Problem, did_you_mean, quoted_list
+from planner.errors import Problem, did_you_mean
 
 _SHOWN_LIMIT: Final = 12
 _TYPE_WORDS: Final = {
@@ -237,6 +237,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return "a list"
     return str(value)
-
-
-__all__ = ["check_document", "load_schema", "quoted_list", "shipped_folder"]

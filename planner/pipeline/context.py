@@ -13,8 +13,8 @@ import polars as pl
 from planner.catalog.load import DATA as CATALOG_DATA
 from planner.catalog.load import Catalog, load_catalog
 from planner.catalog.names import NameProblem
-from planner.errors import InputProblems, PlannerError, Problem, did_you_mean
-from planner.estimate import RULE_OF_THUMB, EstimatorSettings
+from planner.errors import InputProblems, Problem, did_you_mean
+from planner.estimate import EstimatorSettings
 from planner.estimate.rule_of_thumb import Range, RuleOfThumbSettings
 from planner.grid import cases_frame, grid_size
 from planner.resolve.engines import Engine, engines_frame, find_engine, load_engines, read_engine
@@ -358,6 +358,3 @@ def catalog_hash(scenario: Scenario) -> str:
         digest.update(path.name.encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-__all__ = ["RULE_OF_THUMB", "Context", "PlannerError", "open_context"]
