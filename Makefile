@@ -6,7 +6,7 @@ STAMP := $(VENV)/.up-to-date
 SCENARIOS := $(wildcard scenarios/*.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test test-fast lint format typecheck check golden docs bench accuracy lock clean
+.PHONY: help setup report test test-fast lint format typecheck check golden docs bench accuracy fit-speed lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ bench: setup  ## cells per second and peak memory
 
 accuracy: setup  ## estimates against measured runs (needs the reference folder)
 	$(BIN)/python benchmarks/accuracy.py
+
+fit-speed: setup  ## fit the speed constants to measured runs (needs the reference folder)
+	$(BIN)/python -m benchmarks.fit_speed
 
 lock: setup  ## write constraints.txt from what is installed now
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt

@@ -59,10 +59,10 @@ def with_speed(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         return cells.with_columns(*nulls, pl.lit(None, dtype=pl.String).alias("speed_basis"), note)
     names = cells.collect_schema().names()
     work = prepared(cells, tables, tables.speed)
-    return work.pipe(_stages).with_columns(_results()).select(*names, *added)
+    return work.pipe(staged).with_columns(_results()).select(*names, *added)
 
 
-def _stages(work: pl.LazyFrame) -> pl.LazyFrame:
+def staged(work: pl.LazyFrame) -> pl.LazyFrame:
     """Each stage reads the columns of those before it."""
     return (
         work.with_columns(
