@@ -163,16 +163,18 @@ def _own_formats(tables: Tables) -> pl.LazyFrame:
 def _weight_format() -> pl.Expr:
     """The checkpoint as it is stored where that has the run's bits, else the run's own format.
 
+    A run without a precision served the checkpoint, which is in 16 bits unless it was quantised.
     Null where the run names a format that is not known.
     """
     precision = pl.col("precision").fill_null("bf16")
+    unsaid = pl.col("precision").is_null() & (pl.col("own_bits") < 16)
     bits = precision.replace_strict(_BITS, default=None)
     named = pl.coalesce("moe_format", "gemm_format").replace_strict(
         _FORMATS, default=None, return_dtype=pl.String
     )
     usual = precision.replace_strict(_BY_PRECISION, default=None, return_dtype=pl.String)
     return (
-        pl.when((pl.col("own_bits") == bits).fill_null(False))
+        pl.when(((pl.col("own_bits") == bits) | unsaid).fill_null(False))
         .then(pl.lit("checkpoint"))
         .when(precision.is_in(["bf16", "fp16"]))
         .then(precision)

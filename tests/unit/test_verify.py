@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from planner.cli import cli
 from planner.resolve.engines import read_engine
 from planner.verify.formats import measured_format
+from planner.verify.run import verify_file
 from planner.verify.score import confusion, summary
 from tests.inference_tables import LLAMA_8B
 
@@ -287,3 +288,21 @@ def known(name: str) -> str | None:
 def test_names_of_formats_in_measured_files(name: str, own: tuple[str, ...], expected: str) -> None:
     bits = {"fp8": 8.0, "fp8-block": 8.0, "bf16": 16.0, "gptq-int4-g128": 4.0}
     assert measured_format(name, own, bits, known) == expected
+
+
+def _serving_times(folder: Path, precision: str) -> list[float]:
+    path = folder / "serving.csv"
+    path.write_text(
+        "id,engine,model,gpu,precision,batch_size,input_tokens,output_tokens,tp_size,"
+        "ttft_ms,tpot_ms\n"
+        f"a,trtllm,nvidia/Qwen3-32B-NVFP4,b200-sxm-180gb,{precision},8,1000,500,1,90,8\n",
+        "utf-8",
+    )
+    return verify_file(path).rows["expected"].to_list()
+
+
+def test_a_serving_run_without_a_precision_served_the_checkpoint(tmp_path: Path) -> None:
+    assert _serving_times(tmp_path, "")[0] < 0.5 * _serving_times(tmp_path, "bf16")[0]
+    assert _serving_times(tmp_path, "")[0] == pytest.approx(
+        _serving_times(tmp_path, "fp4")[0], rel=0.1
+    )
