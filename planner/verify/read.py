@@ -191,6 +191,7 @@ def facts_of_models(
 
 def _facts_of(model: str, folder: Path | None, catalog: Catalog) -> ModelFacts:
     from planner.resolve.arch.read import read_config
+    from planner.resolve.records import facts_of_record
 
     file = folder / f"{model.replace('/', '--')}.json" if folder else None
     if file is not None and file.is_file():
@@ -200,7 +201,7 @@ def _facts_of(model: str, folder: Path | None, catalog: Catalog) -> ModelFacts:
             raise InputProblems([_problem(file, "not-json", str(error))]) from error
         return read_config(config, model=model, source=file.name)
     record = catalog.models()[model]
-    return read_config(record["config"], model=model, source=str(record.get("source", "")))
+    return facts_of_record(record, source=str(record.get("source", "")))
 
 
 def tables_of(
