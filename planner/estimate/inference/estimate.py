@@ -187,7 +187,7 @@ def _items() -> list[pl.Expr]:
             "adapter": _adapter(),
             "activations": pl.when(in_step).then(step).otherwise(base),
             "logits": pl.when(in_step).then(f"step_logits_{bound}").otherwise(0.0),
-            "kv_cache": _cache() * _cache_share(bound),
+            "kv_cache": _cache() * _cache_share(bound) * _generated_share(bound),
             "recurrent_state": _state(),
             "cuda_context": constant("context_bytes", bound),
             "cuda_graphs": working.graph_bytes(bound),
@@ -211,9 +211,10 @@ def _weights(bound: Bound) -> pl.Expr:
         - host.host_weights_bytes()
         - working.quantised_head_bytes()
         + draft_weights_bytes(bound)
-        + pl.col("allocation_slack_bytes")
+        + pl.col("allocation_slack_bytes") * (1 - pl.col("carves_weights"))
         + working.rope_cache_bytes()
         + working.absorbed_mla_bytes()
+        + working.absorbed_projection_bytes(bound)
         + working.untied_fp8_head_bytes()
         + working.silently_tied_head_bytes()
     )
@@ -240,6 +241,17 @@ def _cache_share(bound: Bound) -> pl.Expr:
     stages = pl.col("pipeline_parallel_size") > 1
     split = pl.when(stages).then(constant("layer_split_share", bound)).otherwise(1.0)
     return constant("cache_share", bound) * split
+
+
+def _generated_share(bound: Bound) -> pl.Expr:
+    """Share of the cache at the end of a generation that may stop before its last token.
+
+    (room - (1 - share) x output) / room, where the end of the generation is the peak and the
+    cache grows with it.
+    """
+    grows = (pl.col("peak_phase") == DECODE) & (pl.col("reserves_whole_context") == 0)
+    unmade = (1 - constant("generated_share", bound)) * pl.col("output_tokens").fill_null(0)
+    return pl.when(grows).then(1 - unmade / pl.col("room_tokens")).otherwise(1.0)
 
 
 def _cache() -> pl.Expr:

@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 
 from planner.estimate.inference import pool as pools
-from planner.estimate.inference.working import constant
+from planner.estimate.inference.working import constant, quantising_reserve_bytes
 from planner.estimate.ledger import BOUNDS, ITEMS, Bound, item_column, sum_items
 
 _TORCH: Final = (
@@ -24,9 +24,10 @@ _TORCH: Final = (
 def reserve_columns() -> list[pl.Expr]:
     """What the caching allocator holds beyond what is allocated."""
     return [
-        (sum_items(_TORCH, bound) * constant("allocator_reserve_share", bound)).alias(
-            item_column("allocator_reserve", bound)
-        )
+        (
+            sum_items(_TORCH, bound) * constant("allocator_reserve_share", bound)
+            + quantising_reserve_bytes(bound)
+        ).alias(item_column("allocator_reserve", bound))
         for bound in BOUNDS
     ]
 
@@ -139,7 +140,9 @@ def capacity_columns() -> list[pl.Expr]:
         "kv_cache_tokens_high": "_high",
     }
     return [
-        pools.pool_tokens(pl.max_horizontal(pl.col(f"kv_pool{end}_bytes"), 0.0)).alias(name)
+        pools.pool_tokens(
+            pl.max_horizontal(pl.col(f"kv_pool{end}_bytes"), 0.0), at_any_context=end == "_low"
+        ).alias(name)
         for name, end in ends.items()
     ]
 

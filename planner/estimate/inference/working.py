@@ -178,6 +178,23 @@ def absorbed_mla_bytes() -> pl.Expr:
     return pl.col("has_absorbed_mla_copy") * 2.0 * elements / pl.col("pipeline_parallel_size")
 
 
+def absorbed_projection_bytes(bound: Bound = "expected") -> pl.Expr:
+    """Query and output projections multiplied into the latent's, kept beside the originals.
+
+    heads / TP x latent x (query inputs + hidden), in FP8 for FP8 weights, and the rotary part of
+    the query projection in 16 bits: W_Q_UK, W_UV_O and W_QR of vLLM's first MLA backend
+    (VLLM_MLA_PERFORM_MATRIX_ABSORPTION). Agrees with DeepSeek-R1 (4.2 GiB a rank at TP 8) and
+    DeepSeek-Coder-V2-Lite.
+    """
+    ranks = pl.col("tensor_parallel_size") * pl.col("pipeline_parallel_size")
+    inputs = pl.col("query_features").fill_null(0)
+    width = pl.when(pl.col("weight_family") == "fp8").then(1.0).otherwise(2.0)
+    latent = pl.col("latent_head_elements") * (inputs + pl.col("hidden_size")) * width
+    rotary = pl.col("rotary_head_elements") * inputs * 2.0
+    size = constant("absorbs_mla_projections", bound) * (latent + rotary) / ranks
+    return pl.when(pl.col("has_mla")).then(size).otherwise(0.0)
+
+
 def untied_fp8_head_bytes() -> pl.Expr:
     """A head of its own that a tied model gets where FP8 checkpoints are loaded untied."""
     untied = pl.col("tied_embeddings") & (pl.col("weight_family") == "fp8")
@@ -215,9 +232,21 @@ def prompt_buffer_bytes() -> pl.Expr:
 
 def quantised_head_bytes() -> pl.Expr:
     """What a 16-bit head loses where an engine quantises it with the other linears."""
-    named = pl.col("weight_family").is_in(["nf4", "fp4", "bnb", "int8"])
+    named = pl.col("weight_family").is_in(["nf4", "fp4", "bnb", "int8", "int4", "fp8"])
     saved = pl.col("lm_head_weights_bytes") * (1 - pl.col("stored_bits").fill_null(16.0) / 16)
     return pl.col("quantises_head") * pl.when(named).then(saved).otherwise(0.0)
+
+
+def quantising_reserve_bytes(bound: Bound = "expected") -> pl.Expr:
+    """Holes that quantising a loaded model leaves in the allocator's segments.
+
+    A base, and 16-bit copies of the head, the largest matrix. None for 16 and 32 bits.
+    """
+    head = 2.0 * pl.col("embedding_parameters")
+    copies = constant("quantising_head_copies", bound) * head
+    size = constant("quantising_base_bytes", bound) + copies
+    plain = pl.col("weight_family").fill_null("float") == "float"
+    return pl.when(plain).then(0.0).otherwise(size)
 
 
 def quantised_scratch_bytes() -> pl.Expr:
