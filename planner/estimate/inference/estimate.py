@@ -119,12 +119,16 @@ def _working(bound: Bound) -> tuple[pl.Expr, pl.Expr]:
 
 
 def _layer_peak(bound: Bound) -> pl.Expr:
-    """The largest part of a layer: attention (an expanded latent, eager scores), MLP, experts."""
+    """The largest part of a layer: attention (an expanded latent, eager scores), MLP, experts.
+
+    At least what a warm-up takes, where an engine is measured with one.
+    """
     workspace = working.moe_workspace_bytes(bound) * (1 - pl.col("holds_moe_workspace"))
     experts = working.expert_layer_bytes(bound) + workspace
     attention = working.latent_scratch_bytes(bound) + working.eager_score_bytes(bound)
     mlp = pl.max_horizontal(working.dense_layer_bytes(bound), experts) + host.staged_bytes(bound)
-    return pl.max_horizontal(mlp, attention) + host.mask_bytes(bound)
+    floor = constant("activation_floor_bytes", bound)
+    return pl.max_horizontal(mlp, attention, floor) + host.mask_bytes(bound)
 
 
 def _phase_columns() -> list[pl.Expr]:
@@ -145,7 +149,7 @@ def _inner_stage(bound: Bound) -> pl.Expr:
         working.resident_bytes(bound)
         + _layer_peak(bound)
         + working.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
-        + 2.0 * working.step_output_bytes()
+        + pl.col("stage_hidden_copies") * working.step_output_bytes()
     )
 
 

@@ -213,7 +213,7 @@ def resident_bytes(bound: Bound = "expected") -> pl.Expr:
     return (
         constant("activation_base_bytes", bound)
         + tower_bytes(bound)
-        + quantised_scratch_bytes()
+        + quantised_scratch_bytes(bound)
         + layer_rope_bytes()
         + prompt_buffer_bytes()
     )
@@ -249,10 +249,16 @@ def quantising_reserve_bytes(bound: Bound = "expected") -> pl.Expr:
     return pl.when(plain).then(0.0).otherwise(size)
 
 
-def quantised_scratch_bytes() -> pl.Expr:
-    """16-bit buffers of weight-only kernels: GPTQ's largest matrix, AWQ's widest output."""
+def quantised_scratch_bytes(bound: Bound = "expected") -> pl.Expr:
+    """16-bit buffers of weight-only kernels: the largest matrix dequantised, AWQ's widest output.
+
+    GPTQ's ExLlama kernels keep a buffer for it; bitsandbytes unpacks each 4-bit matrix for more
+    than one token (matmul_4bit), the head with it where the head is quantised.
+    """
     name = pl.col("weight_format")
     matrix = pl.col("gptq_int4_scratch") * pl.col("largest_linear_elements") * 2.0
+    head = pl.col("embedding_parameters") * pl.col("quantises_head")
+    unpacked = pl.max_horizontal("largest_linear_elements", head) * 2.0
     output = (
         pl.col("awq_mlp_elements_per_token") * pl.col("widest_mlp") * pl.col("step_tokens") * 2.0
     )
@@ -261,6 +267,8 @@ def quantised_scratch_bytes() -> pl.Expr:
         .then(matrix)
         .when(name.str.starts_with("awq"))
         .then(output)
+        .when((pl.col("weight_family") == "nf4") | (name == "fp4-bnb"))
+        .then(constant("unpacks_nf4", bound) * unpacked)
         .otherwise(0.0)
     )
 
