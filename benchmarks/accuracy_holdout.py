@@ -51,6 +51,37 @@ FITTED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 }
 """Constants with measured points behind them: engine -> component -> in the order of fitting."""
 
+TEXT = (
+    "Each model, card or version is left out once, the fitted constants of the engine profiles are"
+    " fitted anew on the other runs (as one factor over all versions), and the runs left out are"
+    " estimated with them. Beside each figure with all runs in the fit stands the one of the runs"
+    " left out. Non-torch memory does not carry over between cards and versions: it is another"
+    " quantity before 0.6.5, up to 0.17 and after, and nearly all runs of the last are on one card,"
+    " so profiles without runs of their own have wide ranges for it. Logits of the sampler and"
+    " hidden states carry over between models, weights and totals of Transformers between all."
+)
+LABELS: Final = ("left_out", "groups", "rows")
+FIGURES: Final = (
+    "median",
+    "left_out_median",
+    "p95",
+    "left_out_p95",
+    "inside",
+    "left_out_inside",
+)
+COLUMNS: Final = (
+    "engine",
+    "component",
+    "group",
+    "groups",
+    "rows",
+    "median error",
+    "left out",
+    "p95",
+    "left out",
+    "in range",
+    "left out",
+)
 GROUPS: Final = {"model": "model", "card": "gpu", "version": "engine_version"}
 _STEP: Final = 0.1
 _FAIR_PART: Final = 0.2
@@ -100,9 +131,7 @@ def holdout(path: Path, configs: Path | None = None) -> pl.DataFrame:
     return pl.DataFrame([row for row in found if row["groups"] > 1])
 
 
-def _parts(
-    runs: pl.DataFrame, tables: Tables, component: str, constants: tuple[str, ...]
-) -> Parts:
+def _parts(runs: pl.DataFrame, tables: Tables, component: str, constants: tuple[str, ...]) -> Parts:
     def estimate(changed: Tables) -> pl.DataFrame:
         rows = inference_estimates(runs, changed).filter(pl.col("component") == component)
         return rows.filter(pl.col("expected").is_not_null() & (pl.col("measured") != 0))

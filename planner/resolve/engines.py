@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 _NEAREST_WIDENING: Final = 2.0
+_VERSION_PARTS: Final = 6
+"""Longer than any edge of a range: 0.8 is 0.8.0, not below it."""
 _LAST_MAJOR: Final = 19
 """Above it a first number is a year: images are tagged 25.09 for September 2025."""
 _VERSION_STEP: Final = 100_000
@@ -54,7 +56,7 @@ def profile_of(engine: Engine, version: str | None) -> Profile:
         return _undated(engine, version)
     if wanted[0] > _LAST_MAJOR >= engine.profiles[-1].below[0]:
         return _of_day(engine, date(2000 + wanted[0], min(max(wanted[1], 1), 12), 1))
-    wanted = (*wanted, *(0,) * (len(engine.profiles[0].first) - len(wanted)))
+    wanted = (*wanted, *(0,) * (_VERSION_PARTS - len(wanted)))
     for profile in engine.profiles:
         if profile.first <= wanted < profile.below:
             return profile
