@@ -34,7 +34,7 @@ FITTED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
             "moe_workspace_share",
         ),
         "non_torch_gib": ("non_torch_bytes", "communication_bytes"),
-        "cuda_graph_gib": ("graph_base_bytes", "graph_layer_bytes", "graph_moe_layer_bytes"),
+        "cuda_graph_gib": ("graph_base_bytes", "graph_hidden_bytes", "graph_expert_bytes"),
     },
     "transformers": {
         "total_gib": ("weights_share", "mlp_elements_per_token", "activation_base_bytes"),

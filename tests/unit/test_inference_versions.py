@@ -182,3 +182,22 @@ def test_an_unknown_context_lowers_the_tokens_of_a_hybrid_pool() -> None:
         return float(row["kv_cache_tokens_low"] / row["kv_cache_tokens_capacity"])
 
     assert low(unknown) < low(known)
+
+
+@pytest.mark.parametrize(
+    ("layout", "gib"),
+    [
+        ({}, 0.91),
+        ({"tensor_parallel_size": 2}, 0.76),
+        ({"tensor_parallel_size": 4}, 0.67),
+        ({"pipeline_parallel_size": 2}, 0.65),
+        ({"pipeline_parallel_size": 4}, 0.51),
+    ],
+)
+def test_graphs_shrink_with_the_share_of_the_mlp_and_the_layers(
+    layout: dict[str, int], gib: float
+) -> None:
+    """vLLM 0.19, Llama-3.1-8B on H100."""
+    (row,) = estimate(cell(max_num_seqs=1024, **layout))
+    assert row["cuda_graphs_bytes"] / GIB == pytest.approx(gib, rel=0.1)
+    assert row["cuda_graphs_low_bytes"] / GIB < gib < row["cuda_graphs_high_bytes"] / GIB

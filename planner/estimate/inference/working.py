@@ -122,16 +122,25 @@ def step_output_bytes() -> pl.Expr:
 
 
 def graph_bytes(bound: Bound = "expected") -> pl.Expr:
-    """CUDA graphs: a base and an amount per layer of this rank; none in eager mode.
+    """CUDA graphs: a base, and buffers of every layer of this rank; none in eager mode.
 
-    The constants are for all batch sizes up to the capture limit; with fewer sequences vLLM
-    captures sizes up to twice their number, so the share is that of the captured sizes.
+    Base + layers x (a + b x hidden) + c x MLP widths / TP + experts chosen x d: hidden states are
+    whole on every rank, the MLP's are cut. Agrees with 31 graphs of dense models in vLLM 0.19 at
+    TP 1 to 4: median error 7 %, of nine in ten 10 % (14 % for models left out). The constants are
+    for all batch sizes up to the capture limit; with fewer sequences vLLM captures sizes up to
+    twice their number, so the share is that of the captured sizes.
     """
-    layers = pl.col("num_hidden_layers") / pl.col("pipeline_parallel_size")
-    moe = pl.col("moe_layers") / pl.col("pipeline_parallel_size")
+    stages = pl.col("pipeline_parallel_size")
+    layers = pl.col("num_hidden_layers") / stages
+    moe = pl.col("moe_layers") / stages
+    dense = (layers - moe) * pl.col("widest_mlp") + moe * pl.col("shared_width")
+    chosen = moe * pl.max_horizontal("experts_per_token", 1)
     size = (
         constant("graph_base_bytes", bound)
         + constant("graph_layer_bytes", bound) * layers
+        + constant("graph_hidden_bytes", bound) * layers * pl.col("hidden_size")
+        + constant("graph_mlp_bytes", bound) * dense / pl.col("tensor_parallel_size")
+        + constant("graph_expert_bytes", bound) * chosen
         + constant("graph_moe_layer_bytes", bound) * moe
     )
     share = captured_sizes("step_sequences") / captured_sizes(None)
