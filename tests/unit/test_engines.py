@@ -130,3 +130,8 @@ def test_mistakes_in_a_profile_file_are_told_with_their_place(tmp_path: Path) ->
     assert ("unknown-constant", 7) in codes
     assert any(line == 8 for _, line in codes)
     assert "did you mean 'bytes_per_logit'" in str(caught.value)
+
+
+def test_every_constant_is_explained() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "verify.md").read_text("utf-8")
+    assert [name for name in CONSTANTS if f"`{name}`" not in page] == []
