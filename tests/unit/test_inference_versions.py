@@ -199,5 +199,30 @@ def test_graphs_shrink_with_the_share_of_the_mlp_and_the_layers(
 ) -> None:
     """vLLM 0.19, Llama-3.1-8B on H100."""
     (row,) = estimate(cell(max_num_seqs=1024, **layout))
-    assert row["cuda_graphs_bytes"] / GIB == pytest.approx(gib, rel=0.1)
+    assert row["cuda_graphs_bytes"] / GIB == pytest.approx(gib, rel=0.15)
     assert row["cuda_graphs_low_bytes"] / GIB < gib < row["cuda_graphs_high_bytes"] / GIB
+
+
+def test_only_a_fraction_left_to_the_engine_widens_the_pool() -> None:
+    given = {"engine_version": "0.24.0", "max_num_seqs": 256, "max_num_batched_tokens": 2048}
+    told, left = estimate(
+        cell(**given, gpu_memory_utilization=0.92), cell(**given, gpu_memory_utilization=None)
+    )
+
+    def width(row: dict[str, Any]) -> float:
+        return float(row["kv_pool_high_bytes"] - row["kv_pool_low_bytes"])
+
+    assert told["kv_pool_bytes"] == left["kv_pool_bytes"]
+    assert width(left) > width(told) + GIB
+
+
+def test_sglang_derives_its_fraction_from_the_card_since_0_5_3() -> None:
+    given = {"engine": "sglang", "gpu_memory_utilization": None}
+    old, new = estimate(
+        cell(**given, engine_version="0.4.6"), cell(**given, engine_version="0.5.4")
+    )
+    assert old["gpu_memory_utilization"] == pytest.approx(0.88)
+    assert new["gpu_memory_utilization"] == pytest.approx(0.85)
+    # an H100: 13.1 GiB of 79.6 kept free
+    h100 = estimate(cell(**{**given, "gpu_memory_utilization": 0.835}, engine_version="0.5.4"))
+    assert new["kv_pool_low_bytes"] < h100[0]["kv_pool_bytes"] < new["kv_pool_high_bytes"]

@@ -177,6 +177,7 @@ def _defaults() -> list[pl.Expr]:
     return [
         pl.col("max_num_seqs").fill_null(seqs).cast(pl.Float64).alias("step_sequences"),
         pl.col("max_num_batched_tokens").fill_null(batched).alias("batched_tokens"),
+        pl.col("gpu_memory_utilization").is_null().alias("is_default_fraction"),
         pl.col("gpu_memory_utilization").fill_null(pl.col("default_memory_fraction")),
         pl.col("block_size").fill_null(pl.col("block_tokens")).alias("block"),
         context.cast(pl.Float64).alias("room_tokens"),
