@@ -64,6 +64,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "moe_workspace_share",
     "gptq_int4_scratch",
     "unpacks_nf4",
+    "awq_scratch",
     "awq_mlp_elements_per_token",
     "holds_moe_workspace",
     "tower_elements_per_token",

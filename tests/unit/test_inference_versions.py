@@ -226,3 +226,21 @@ def test_sglang_derives_its_fraction_from_the_card_since_0_5_3() -> None:
     # an H100: 13.1 GiB of 79.6 kept free
     h100 = estimate(cell(**{**given, "gpu_memory_utilization": 0.835}, engine_version="0.5.4"))
     assert new["kv_pool_low_bytes"] < h100[0]["kv_pool_bytes"] < new["kv_pool_high_bytes"]
+
+
+def test_loading_awq_peaks_at_the_second_head_before_any_workspace() -> None:
+    """Qwen2.5-1.5B-AWQ in Transformers 4.46 after one token: 1.51 GiB allocated."""
+    (row,) = estimate(
+        cell(
+            model="qwen-1.5b",
+            engine="transformers",
+            engine_version="4.46.0",
+            weight_format="awq-int4-g128",
+            context_tokens=None,
+            input_tokens=1,
+            output_tokens=2048,
+        )
+    )
+    assert row["peak_phase"] == "load"
+    assert row["activations_bytes"] == 0
+    assert row["allocated_bytes"] / GIB == pytest.approx(1.51, rel=0.005)

@@ -182,9 +182,10 @@ def _untied_head() -> pl.Expr:
 def _items() -> list[pl.Expr]:
     phase = pl.col("peak_phase")
     in_step = phase.is_in([SERVING, PREFILL])
+    loading = phase == LOAD  # before the first product: no workspace, no buffer of a kernel yet
     exprs: list[pl.Expr] = []
     for bound in BOUNDS:
-        base = working.resident_bytes(bound)
+        base = pl.when(loading).then(0.0).otherwise(working.resident_bytes(bound))
         step = pl.col(f"step_activations_{bound}")
         values = {
             "weights": _weights(bound),

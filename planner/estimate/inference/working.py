@@ -275,7 +275,7 @@ def quantised_scratch_bytes(bound: Bound = "expected") -> pl.Expr:
         pl.when(name.str.starts_with("gptq-int4"))
         .then(matrix)
         .when(name.str.starts_with("awq"))
-        .then(output)
+        .then(output + constant("awq_scratch", bound) * pl.col("largest_linear_elements") * 2.0)
         .when((pl.col("weight_family") == "nf4") | (name == "fp4-bnb"))
         .then(constant("unpacks_nf4", bound) * unpacked)
         .otherwise(0.0)
