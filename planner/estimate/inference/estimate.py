@@ -101,6 +101,8 @@ def _sequence_columns() -> list[pl.Expr]:
         .alias("prompt_sequence_bytes"),
         (pl.col("sequences") * (1 - share) + share).alias("stored_sequences"),
         (pl.col("global_token_bytes") + pl.col("local_token_bytes")).alias("kv_bytes_per_token"),
+        (constant("activation_base_bytes") + working.unpacked_matrix_bytes()).alias("fixed_bytes"),
+        working.quantising_reserve_bytes().alias("quantising_reserve_bytes"),
     ]
 
 

@@ -259,25 +259,30 @@ def quantising_reserve_bytes(bound: Bound = "expected") -> pl.Expr:
 
 
 def quantised_scratch_bytes(bound: Bound = "expected") -> pl.Expr:
-    """16-bit buffers of weight-only kernels: the largest matrix dequantised, AWQ's widest output.
+    """16-bit buffers of weight-only kernels: dequantised matrices, AWQ's widest output."""
+    output = (
+        pl.col("awq_mlp_elements_per_token") * pl.col("widest_mlp") * pl.col("step_tokens") * 2.0
+    )
+    is_awq = pl.col("weight_format").str.starts_with("awq")
+    return unpacked_matrix_bytes(bound) + pl.when(is_awq).then(output).otherwise(0.0)
+
+
+def unpacked_matrix_bytes(bound: Bound = "expected") -> pl.Expr:
+    """The largest matrix in 16 bits, for kernels that dequantise it before they multiply.
 
     GPTQ's ExLlama kernels keep a buffer for it; bitsandbytes unpacks each 4-bit matrix for more
     than one token (matmul_4bit), the head with it where the head is quantised.
     """
     name = pl.col("weight_format")
-    matrix = pl.col("gptq_int4_scratch") * pl.col("largest_linear_elements") * 2.0
-    head = pl.col("embedding_parameters") * pl.col("quantises_head")
-    unpacked = pl.max_horizontal("largest_linear_elements", head) * 2.0
-    output = (
-        pl.col("awq_mlp_elements_per_token") * pl.col("widest_mlp") * pl.col("step_tokens") * 2.0
-    )
+    matrix = pl.col("largest_linear_elements") * 2.0
+    head = pl.col("embedding_parameters") * pl.col("quantises_head") * 2.0
     return (
         pl.when(name.str.starts_with("gptq-int4"))
-        .then(matrix)
+        .then(pl.col("gptq_int4_scratch") * matrix)
         .when(name.str.starts_with("awq"))
-        .then(output + constant("awq_scratch", bound) * pl.col("largest_linear_elements") * 2.0)
+        .then(constant("awq_scratch", bound) * matrix)
         .when((pl.col("weight_family") == "nf4") | (name == "fp4-bnb"))
-        .then(constant("unpacks_nf4", bound) * unpacked)
+        .then(constant("unpacks_nf4", bound) * pl.max_horizontal(matrix, head))
         .otherwise(0.0)
     )
 
