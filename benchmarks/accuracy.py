@@ -77,6 +77,25 @@ def inference(folder: Path) -> list[Table]:
     ]
 
 
+def held_out(folder: Path) -> list[Table]:
+    """How fitted constants carry over: each model, card or version left out once."""
+    path = folder / "measured" / "inference.csv"
+    if not path.is_file():
+        return []
+    from benchmarks.accuracy_holdout import COLUMNS, FIGURES, LABELS, TEXT, holdout
+
+    rows = [
+        (
+            line["engine"],
+            COMPONENT_NAMES[line["component"]],
+            *(str(line[name]) for name in LABELS),
+            *(_percent(line[name]) for name in FIGURES),
+        )
+        for line in holdout(path, path.parent / "configs").to_dicts()
+    ]
+    return [Table("Constants on runs they were not fitted on", TEXT, COLUMNS, rows)]
+
+
 def training(folder: Path) -> list[Table]:
     """Memory of fine-tuning: measured runs by framework and metric."""
     verified = _verified(folder, "training")
@@ -153,7 +172,7 @@ def report_rows(folder: Path, today: str) -> list[str]:
     return lines
 
 
-SECTIONS: tuple[Section, ...] = (inference, training, oracle, throughput)
+SECTIONS: tuple[Section, ...] = (inference, held_out, training, oracle, throughput)
 
 INFERENCE_TEXT = (
     "Terms out of engine logs and totals of published runs, per GPU. Each run is estimated from"

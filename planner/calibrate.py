@@ -49,7 +49,7 @@ def calibrate(estimated: pl.DataFrame, engine: str, version: str) -> Calibration
     - `bytes_per_logit`: activation peak less what is not logits, over rows x vocabulary, of runs
       whose peak is the sampler's;
     - `non_torch_bytes`: of runs on one GPU; `communication_bytes`: what more GPUs add to it;
-    - `graph_layer_bytes`: graph memory less its base, over the layers.
+    - `graph_base_bytes`: graph memory less what grows with the layers.
     """
     fitted: list[Fitted] = []
     too_few: dict[str, int] = {}
@@ -78,7 +78,7 @@ def _observations(estimated: pl.DataFrame) -> Sequence[tuple[str, pl.DataFrame, 
     own = pl.col("measured_weights_bytes") - (
         pl.col("weights_bytes") - pl.col("rank_weights_bytes") * pl.col("weights_share")
     )
-    graph = pl.col("measured_cuda_graph_bytes") - pl.col("graph_base_bytes")
+    graph = pl.col("measured_cuda_graph_bytes") - pl.col("cuda_graphs_bytes")
     return (
         ("weights_share", estimated, own / pl.col("rank_weights_bytes")),
         ("bytes_per_logit", sampled, peak / (pl.col("logit_rows") * pl.col("vocab_size"))),
@@ -88,11 +88,7 @@ def _observations(estimated: pl.DataFrame) -> Sequence[tuple[str, pl.DataFrame, 
             several,
             pl.col("measured_non_torch_bytes") - pl.col("non_torch_bytes"),
         ),
-        (
-            "graph_layer_bytes",
-            graphs,
-            graph * pl.col("pipeline_parallel_size") / pl.col("num_hidden_layers"),
-        ),
+        ("graph_base_bytes", graphs, graph + pl.col("graph_base_bytes")),
     )
 
 

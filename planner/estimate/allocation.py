@@ -36,6 +36,16 @@ def slack_bytes(size: pl.Expr) -> pl.Expr:
     return pl.when(kept).then(rest).otherwise(0.0)
 
 
+def expert_matrices() -> pl.Expr:
+    """Linears that a stack of experts is in an engine with a module for each; 1 for other tensors.
+
+    Gate and up of one stack are two linears an expert.
+    """
+    both = pl.when(pl.col("name").str.contains("gate_up", literal=True)).then(2).otherwise(1)
+    stacked = pl.col("kind") == "experts"
+    return pl.when(stacked).then(pl.col("shape").list.first() * both).otherwise(1)
+
+
 def slack_of_weights(
     tensors: pl.LazyFrame, layouts: pl.LazyFrame, rank_share: pl.Expr
 ) -> pl.LazyFrame:
@@ -43,11 +53,13 @@ def slack_of_weights(
 
     `tensors` has one row a group of equal tensors of a (model, weight_format) with `payload_bytes`
     of one copy, `leaf`, `role`, `layers`, `copies` and the columns `rank_share` reads. Projections
-    that an engine fuses (`is_fused`) are rounded as one.
+    that an engine fuses (`is_fused`) are rounded as one; experts of an engine that keeps a module
+    for each (`has_single_experts`) one by one.
     """
     keys = layouts.collect_schema().names()
     fused = pl.when(pl.col("is_fused")).then(pl.col("leaf").replace(FUSED_LEAVES))
     count = pl.max_horizontal(pl.col("layers").list.len(), pl.col("copies"))
+    matrices = pl.when(pl.col("has_single_experts")).then(expert_matrices()).otherwise(1)
     per_stage = (
         pl.when(pl.col("layers").list.len() > 0)
         .then(pl.col("count") / pl.col("pipeline_parallel_size"))
@@ -60,11 +72,12 @@ def slack_of_weights(
             module=fused.otherwise(pl.col("name")),
             first_layer=pl.col("layers").list.first(),
             count=count,
-            size=pl.col("payload_bytes") * rank_share,
+            matrices=matrices,
+            size=pl.col("payload_bytes") * rank_share / matrices,
         )
-        .group_by(*keys, "module", "role", "first_layer", "count")
+        .group_by(*keys, "module", "role", "first_layer", "count", "matrices")
         .agg(pl.col("size").sum(), pl.col("layers").first())
-        .with_columns(slack=slack_bytes(pl.col("size")) * per_stage)
+        .with_columns(slack=slack_bytes(pl.col("size")) * per_stage * pl.col("matrices"))
         .group_by(*keys)
         .agg(pl.col("slack").sum().alias("allocation_slack_bytes"))
     )

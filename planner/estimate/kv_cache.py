@@ -19,18 +19,26 @@ ELEMENT_BYTES: Final = {
     "fp32": 4.0,
     "bf16": 2.0,
     "fp16": 2.0,
+    "float16": 2.0,
+    "bfloat16": 2.0,
+    "f16": 2.0,
+    "f32": 4.0,
     "fp8": 1.0,
     "fp8_e4m3": 1.0,
     "fp8_e5m2": 1.0,
     "int8": 1.0,
     "int4": 0.5,
+    "fp8_ds_mla": 656 / 576,
     "q8_0": 34 / 32,
+    "q6_0": 26 / 32,
     "q5_1": 24 / 32,
     "q5_0": 22 / 32,
     "q4_1": 20 / 32,
     "q4_0": 18 / 32,
+    "iq4_nl": 18 / 32,
 }
-"""Bytes of one cached element. GGUF types: bytes of a block of 32 (ggml's block structs)."""
+"""Bytes of one cached element. GGUF types: bytes of a block of 32 (ggml's block structs);
+`fp8_ds_mla`: 656 bytes of 576 elements, with scales and a 16-bit rotary part."""
 
 SPLIT_EVEN: Final = "even"
 SPLIT_WITH_OUTPUT: Final = "with-output"

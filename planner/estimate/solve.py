@@ -62,13 +62,14 @@ def _card_room() -> pl.Expr:
     """Bytes left of the card for what grows: without weights, context, and the reserve on top."""
     reserve = 1 + pl.col("allocator_reserve_share")
     fixed = sum_items(("cuda_context", "cuda_graphs", "communication", "workspace"))
-    still = sum_items(("weights", "adapter")) + pl.col("activation_base_bytes")
-    return (pl.col("budget_bytes") - fixed) / reserve - still
+    still = sum_items(("weights", "adapter")) + pl.col("fixed_bytes")
+    holes = pl.col("quantising_reserve_bytes")
+    return (pl.col("budget_bytes") - fixed - holes) / reserve - still
 
 
 def _step_per_sequence() -> pl.Expr:
     step = pl.col("step_activations_expected") + pl.col("step_logits_expected")
-    return pl.max_horizontal(step - pl.col("activation_base_bytes"), 0.0) / pl.col("sequences")
+    return pl.max_horizontal(step - pl.col("fixed_bytes"), 0.0) / pl.col("sequences")
 
 
 def _card_sequences() -> pl.Expr:

@@ -24,7 +24,8 @@ LAYOUT: Final = (
     "vocab_padding",
     "expert_padding",
 )
-JOIN_KEYS: Final = ("model", "weight_format", *LAYOUT, "is_fused")
+_SWITCHES: Final = ("is_fused", "has_single_experts")
+JOIN_KEYS: Final = ("model", "weight_format", *LAYOUT, *_SWITCHES)
 GROUPS: Final = ("embedding", "lm_head", "norm", "experts", "quantised", "rest")
 _CUT: Final = (
     "split",
@@ -41,8 +42,9 @@ def weights_by_rank(tables: Tables, wanted: pl.LazyFrame) -> pl.LazyFrame:
     `wanted` has the columns `model`, `weight_format` (a format id, or `checkpoint` for the weights
     as they are stored), `tensor_parallel_size`, `pipeline_parallel_size`, `expert_parallel_size`
     and optionally `vocab_padding` (rows of the vocabulary are padded to a multiple of it; 1),
-    `expert_padding` (a rank's width of an expert in MXFP4 is padded to a multiple of it; 1) and
-    `is_fused` (q, k, v and gate, up are one tensor each).
+    `expert_padding` (a rank's width of an expert in MXFP4 is padded to a multiple of it; 1),
+    `is_fused` (q, k, v and gate, up are one tensor each) and `has_single_experts` (every expert
+    is a module of its own).
 
     Adds `weights_bytes` (most loaded rank), `first_rank_weights_bytes` (pipeline stage 0),
     `total_weights_bytes` (all ranks of one replica), and the most loaded rank's bytes by group:
@@ -82,8 +84,7 @@ def _defaults(wanted: pl.LazyFrame) -> list[pl.Expr]:
     have = wanted.collect_schema().names()
     exprs = [pl.col(name).fill_null(1).cast(pl.Int64) for name in LAYOUT if name in have]
     exprs += [pl.lit(1, dtype=pl.Int64).alias(name) for name in LAYOUT if name not in have]
-    if "is_fused" not in have:
-        exprs.append(pl.lit(False).alias("is_fused"))
+    exprs += [pl.lit(False).alias(name) for name in _SWITCHES if name not in have]
     return exprs
 
 

@@ -26,6 +26,9 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "block_tokens",
     "vocab_padding_rows",
     "has_fused_linears",
+    "keeps_single_experts",
+    "carves_weights",
+    "generated_share",
     "mxfp4_expert_padding",
     "nf4_double_quantises",
     "graph_capture_limit_tokens",
@@ -34,6 +37,10 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "moe_chunk_tokens",
     "has_rope_cache",
     "has_absorbed_mla_copy",
+    "absorbs_mla_projections",
+    "mla_entry_alignment_elements",
+    "large_excludes_a100",
+    "large_needs_hopper",
     "knows_mla",
     "has_hybrid_cache",
     "ignores_windows",
@@ -45,6 +52,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "mxfp4_experts_extra_share",
     "embedding_on_cpu",
     "hidden_elements_per_token",
+    "stage_hidden_copies",
     "mlp_elements_per_token",
     "element_bytes",
     "prefill_share",
@@ -52,8 +60,11 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "is_always_eager",
     "prefill_chunk_tokens",
     "activation_base_bytes",
+    "activation_floor_bytes",
     "moe_workspace_share",
     "gptq_int4_scratch",
+    "unpacks_nf4",
+    "awq_scratch",
     "awq_mlp_elements_per_token",
     "holds_moe_workspace",
     "tower_elements_per_token",
@@ -74,7 +85,12 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "graph_base_bytes",
     "graph_layer_bytes",
     "graph_moe_layer_bytes",
+    "graph_hidden_bytes",
+    "graph_mlp_bytes",
+    "graph_expert_bytes",
     "allocator_reserve_share",
+    "quantising_base_bytes",
+    "quantising_head_copies",
     "awq_loads_untied_head",
     "fp8_unties_head",
     "follows_text_tie",
@@ -102,6 +118,8 @@ DEFAULTS: Final[Mapping[str, float]] = {
     "knows_mla": 1.0,
     "weights_share": 1.0,
     "cache_share": 1.0,
+    "generated_share": 1.0,
+    "stage_hidden_copies": 2.0,
     "layer_split_share": 1.0,
     "element_bytes": 2.0,
     "prefill_share": 1.0,
@@ -158,9 +176,16 @@ class Engine:
     documentation: str = ""
 
 
+_OTHERS: Final = ("rocm", "cuda", "cu", "torch", "python", "py", "ubuntu")
+_NUMBER: Final = r"(?<![\d.#])" + "".join(rf"(?<!{name})" for name in _OTHERS) + r"(\d+(?:\.\d+)+)"
+
+
 def parse_version(text: str | None) -> Version | None:
-    """The first dotted number of a version text, or None: `0.11.0+cu128` is (0, 11, 0)."""
-    found = re.search(r"(?<![\d.#])(\d+(?:\.\d+)+)", text or "")
+    """The first dotted number of a version text, or None: `0.11.0+cu128` is (0, 11, 0).
+
+    Versions of what an image is built on (`rocm6.4_py3.12_vllm_0.10.1`) are passed over.
+    """
+    found = re.search(_NUMBER, text or "")
     return tuple(int(part) for part in found.group(1).split(".")) if found else None
 
 
@@ -245,8 +270,8 @@ def _constant(name: str, entry: Mapping[str, Any] | None) -> Constant:
     value, error = float(entry["value"]), float(entry.get("error", 0.0))
     return Constant(
         value,
-        max(value * (1 - error), 0.0),
-        value * (1 + error),
+        float(entry.get("low", max(value * (1 - error), 0.0))),
+        float(entry.get("high", value * (1 + error))),
         int(entry.get("points", 0)),
         str(entry["source"]),
     )

@@ -41,6 +41,10 @@ __all__ = [
 ]
 
 _NEAREST_WIDENING: Final = 2.0
+_VERSION_PARTS: Final = 6
+"""Longer than any edge of a range: 0.8 is 0.8.0, not below it."""
+_LAST_MAJOR: Final = 19
+"""Above it a first number is a year: images are tagged 25.09 for September 2025."""
 _VERSION_STEP: Final = 100_000
 _TEXT: Final = ("engine", "engine_version", "engine_note", "engine_profile")
 
@@ -50,6 +54,9 @@ def profile_of(engine: Engine, version: str | None) -> Profile:
     wanted = parse_version(version)
     if wanted is None:
         return _undated(engine, version)
+    if wanted[0] > _LAST_MAJOR >= engine.profiles[-1].below[0]:
+        return _of_day(engine, date(2000 + wanted[0], min(max(wanted[1], 1), 12), 1))
+    wanted = (*wanted, *(0,) * (_VERSION_PARTS - len(wanted)))
     for profile in engine.profiles:
         if profile.first <= wanted < profile.below:
             return profile
@@ -63,10 +70,7 @@ def _undated(engine: Engine, version: str | None) -> Profile:
     newest = engine.profiles[-1]
     stamp = re.search(r"\d{4}-\d{2}-\d{2}", version or "")
     if stamp:
-        day = date.fromisoformat(stamp.group(0))
-        dated = [p for p in engine.profiles if p.released and p.released <= day]
-        chosen = dated[-1] if dated else engine.profiles[0]
-        return replace(chosen, note=_join(chosen.note, f"profile chosen by date {day}"))
+        return _of_day(engine, date.fromisoformat(stamp.group(0)))
     if len(engine.profiles) == 1:
         return newest
     if not version:
@@ -74,6 +78,13 @@ def _undated(engine: Engine, version: str | None) -> Profile:
         return replace(newest, constants=_widened(newest), note=_join(newest.note, note))
     note = f"{engine.title} '{version}' is no known version: range over all versions"
     return replace(newest, constants=_spanning(engine.profiles), note=_join(newest.note, note))
+
+
+def _of_day(engine: Engine, day: date) -> Profile:
+    """The newest profile released by a day."""
+    dated = [p for p in engine.profiles if p.released and p.released <= day]
+    chosen = dated[-1] if dated else engine.profiles[0]
+    return replace(chosen, note=_join(chosen.note, f"profile chosen by date {day}"))
 
 
 def _nearest(profiles: Iterable[Profile], wanted: Version) -> Profile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ _SPELLINGS: Final[Mapping[str, str]] = {
     "fp4": "fp4-bnb",
     "fp4-dq": "nf4-dq",
     "nf4-unsloth-dynamic": "nf4-dq-dynamic",
+    "fp8-static": "fp8",
 }
 """Names of measured files that the catalog reads otherwise or keeps under one of equal size."""
 
@@ -43,10 +45,18 @@ def measured_format(
 
 
 def _known(name: str, resolve: Callable[[str], str | None]) -> str | None:
-    """The catalog's id of a printed name: group size, GGUF prefix and row interleaving aside."""
-    plain = name.removeprefix("gguf-").removesuffix("_r4").removesuffix("_r8")
+    """The catalog's id of a printed name: group size, GGUF prefix and row interleaving aside.
+
+    Sizes of a GGUF mix that the catalog lacks (`ud-q4_k_xl`) take the next smaller one: they
+    raise a few tensors.
+    """
+    plain = re.sub(r"(_r\d+|_moe)$", "", name.removeprefix("gguf-").removeprefix("ud-"))
     spelled = _SPELLINGS.get(name, name)
-    for candidate in (spelled, f"{name}{_USUAL_GROUP}", plain, f"ggml-{plain}"):
+    base = re.sub(r"_(xl|l|m|s)$", "", plain)
+    smaller = [f"{base}_{size}" for size in ("l", "m")] if plain != base else []
+    eight = ["q8_0"] if base.startswith("q8_") else []
+    candidates = (spelled, f"{name}{_USUAL_GROUP}", plain, f"ggml-{plain}", *smaller, base, *eight)
+    for candidate in candidates:
         found = resolve(candidate)
         if found:
             return found

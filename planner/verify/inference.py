@@ -1,4 +1,4 @@
-"""Measured inference runs as cells, and their components against the estimate."""
+"""Components of measured inference runs against the estimate."""
 
 from __future__ import annotations
 
@@ -8,24 +8,13 @@ from typing import Any, Final
 import polars as pl
 
 from planner.catalog.load import Catalog, load_catalog
-from planner.catalog.names import NameProblem
 from planner.estimate.inference import estimate_inference
 from planner.estimate.inference.estimate import PREFILL
 from planner.estimate.ledger import BOUNDS, item_column, sum_items
 from planner.resolve.tables import Tables
 from planner.units import BYTES_PER_GIB
-from planner.verify.formats import measured_format
+from planner.verify.inference_cells import ON_CPU, inference_cells
 
-_INTEGERS: Final = (
-    "gpu_count",
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "block_size",
-    "input_tokens",
-    "output_tokens",
-)
 _PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "weights_gib": ("weights", "adapter"),
     "activation_peak_gib": ("activations", "logits"),
@@ -46,105 +35,6 @@ _TOTALS: Final = {
     "process": "device",
     "device": "device",
 }
-_UNKNOWN_VERSION: Final = "unknown"
-_V0_LOG_VERSION: Final = "0.7"
-_MICRO_BATCH: Final = r"ubatch (\d+)"
-_FRACTION: Final = r"mem_fraction_static ([\d.]+)"
-_LORA: Final = "LoRA enabled"
-_NO_FLASH: Final = r"flash_attn 0\b"
-_ON_CPU: Final = "part of the weights on CPU"
-
-
-def inference_cells(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.DataFrame:
-    """One cell a measured run: the contract's inference columns out of the file's.
-
-    What a run printed about its card (`total_gpu_memory_gib`) is an input, like the card's name;
-    what it measured is not. Notes give the micro batch of llama.cpp, SGLang's fraction, and
-    whether LoRA is on. A sum over the GPUs of a layer split is estimated as one GPU that holds
-    everything.
-    """
-    whole = pl.col("scope") == "total"
-    notes = pl.col("notes").fill_null("")
-    printed = pl.col("total_gpu_memory_gib").cast(pl.Float64) * BYTES_PER_GIB
-    typed = rows.with_columns(
-        *(pl.col(name).cast(pl.Float64).cast(pl.Int64) for name in _INTEGERS),
-        pl.col("gpu_memory_utilization").cast(pl.Float64),
-        pl.col("batch_size").cast(pl.Float64).cast(pl.Int64).alias("concurrent_sequences"),
-        (pl.col("enforce_eager").str.to_lowercase() == "true").alias("enforce_eager"),
-        pl.col("max_model_len").cast(pl.Float64).cast(pl.Int64).alias("context_tokens"),
-        micro_batch=notes.str.extract(_MICRO_BATCH).cast(pl.Int64),
-        fraction=notes.str.extract(_FRACTION).cast(pl.Float64),
-    )
-    usable = catalog.gpus.select("gpu", "usable_low_bytes", "usable_bytes", "usable_high_bytes")
-    return (
-        typed.join(usable, on="gpu", how="left", maintain_order="left")
-        .with_columns(
-            pl.coalesce("micro_batch", "max_num_batched_tokens").alias("max_num_batched_tokens"),
-            pl.coalesce("gpu_memory_utilization", "fraction").alias("gpu_memory_utilization"),
-            pl.when(whole)
-            .then(1)
-            .otherwise(pl.col("pipeline_parallel_size").fill_null(1))
-            .alias("pipeline_parallel_size"),
-            *(
-                pl.coalesce(printed, name).alias(name)
-                for name in ("usable_low_bytes", "usable_bytes", "usable_high_bytes")
-            ),
-            method=pl.lit("inference"),
-            has_host_weights=notes.str.contains(_ON_CPU, literal=True),
-            attention=pl.when(notes.str.contains(_NO_FLASH)).then(pl.lit("eager")),
-            lora_adapters=pl.when(notes.str.contains(_LORA, literal=True)).then(1),
-        )
-        .with_columns(_formats(rows, tables, catalog))
-    )
-
-
-def _formats(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.Series:
-    own = own_formats(tables)
-    bits = dict(catalog.formats.select("weight_format", "bits_per_weight").iter_rows())
-
-    def resolve(name: str) -> str | None:
-        try:
-            return catalog.resolve("formats", name)
-        except NameProblem:
-            return None
-
-    pairs = rows.select("model", "weight_format").unique().iter_rows()
-    known = {
-        (model, name): name and measured_format(name, own.get(model, ()), bits, resolve)
-        for model, name in pairs
-    }
-    values = [known[pair] for pair in rows.select("model", "weight_format").iter_rows()]
-    return pl.Series("weight_format", values, dtype=pl.String)
-
-
-def own_formats(tables: Tables) -> dict[str, tuple[str, ...]]:
-    """Formats a pre-quantised checkpoint is stored in, by model, the most common first."""
-    size = (pl.col("numel") * pl.col("count")).sum()
-    frame = (
-        tables.tensors.filter(pl.col("checkpoint_format").is_not_null())
-        .group_by("model", "checkpoint_format")
-        .agg(size.alias("size"))
-        .sort("size", descending=True)
-        .collect(engine="in-memory")
-    )
-    found: dict[str, tuple[str, ...]] = {}
-    for model, name, _ in frame.iter_rows():
-        found[model] = (*found.get(model, ()), name)
-    return found
-
-
-def with_versions(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with a version: `unknown`, or the one a log line of vLLM gives away, where none is told.
-
-    One line with weights, non-torch memory, activation peak and cache was logged by V0 workers of
-    0.6.5 to 0.8; newer ones print these terms for debugging only, beside the version.
-    """
-    terms = ("weights_gib", "non_torch_gib", "activation_peak_gib", "kv_cache_gib")
-    told = pl.all_horizontal(pl.col(term).is_not_null() for term in terms)
-    v0 = (pl.col("engine") == "vllm") & pl.col("engine_version").is_null() & told
-    known = pl.col("engine_version").fill_null(_UNKNOWN_VERSION)
-    version = pl.when(v0).then(pl.lit(_V0_LOG_VERSION)).otherwise(known)
-    return rows.with_columns(engine_version=version)
 
 
 def inference_estimates(
@@ -179,7 +69,10 @@ def measured_frame(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.D
 
 
 def _first_rank() -> list[pl.Expr]:
-    """Pipeline rows print the first rank: its weights and its share of the cache."""
+    """Pipeline rows print the first rank: its weights and its share of the cache.
+
+    Logs do not say which rank they are of: the range reaches to the most loaded one.
+    """
     behind = pl.col("rank_weights_bytes") - pl.col("first_rank_weights_bytes")
     inner = pl.col("pipeline_parallel_size") > 1
     share = pl.col("first_global_elements") / pl.col("global_elements")
@@ -187,7 +80,12 @@ def _first_rank() -> list[pl.Expr]:
     step = pl.col("activations_bytes") + pl.col("logits_bytes")
     saved = step - pl.col("inner_stage_activations_expected")
     return [
-        *((pl.col(item_column("weights", b)) - behind) for b in BOUNDS),
+        *(
+            (pl.col(item_column("weights", b)) - (0.0 if b == "high" else behind)).alias(
+                item_column("weights", b)
+            )
+            for b in BOUNDS
+        ),
         *((pl.col(item_column("kv_cache", b)) * cached) for b in BOUNDS),
         *(
             pl.when(inner)
@@ -206,7 +104,7 @@ def _first_rank() -> list[pl.Expr]:
         *(
             pl.col(name)
             + pl.when(inner & (pl.col("is_pooled") > 0)).then(behind + saved).otherwise(0.0)
-            for name in ("kv_pool_low_bytes", "kv_pool_bytes", "kv_pool_high_bytes")
+            for name in ("kv_pool_bytes", "kv_pool_high_bytes")
         ),
     ]
 
@@ -240,7 +138,7 @@ def _reason(name: str) -> pl.Expr:
         pl.lit("the memory of the card is not known")
     )
     if name == "weights_gib":
-        partly = pl.col("notes").fill_null("").str.contains(_ON_CPU, literal=True)
+        partly = pl.col("notes").fill_null("").str.contains(ON_CPU, literal=True)
         return pl.when(partly).then(pl.lit("part of the weights is on the CPU: not printed which"))
     if name in ("kv_cache_gib", "kv_cache_tokens"):
         return card

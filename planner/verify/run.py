@@ -64,7 +64,7 @@ def verify_rows(
     """The same for rows that are read already."""
     known = catalog or load_catalog()
     if measured.kind == "inference":
-        from planner.verify.inference import with_versions
+        from planner.verify.inference_cells import with_versions
 
         measured = replace(measured, rows=with_versions(measured.rows))
     rows = measured.rows

@@ -25,6 +25,8 @@ VLLM = find_engine("vllm")
         ("0.11.0+582e4e37.nv25.11", (0, 11, 0)),
         ("v0.8.2", (0, 8, 2)),
         ("0.11 series (V1)", (0, 11)),
+        ("rocm/vllm:rocm6.4_ubuntu22.04_py3.12_vllm_0.10.1", (0, 10, 1)),
+        ("vllm/vllm-openai:v0.11.0", (0, 11, 0)),
         ("PR #10511 dev (2024-12-13)", None),
         ("", None),
         (None, None),
@@ -48,6 +50,23 @@ def test_a_newer_version_takes_the_nearest_profile_with_a_wider_range_and_a_note
     assert guessed.value == known.value
     assert guessed.high - guessed.low == pytest.approx(2 * (known.high - known.low))
     assert "7.1" in future.note
+
+
+def test_an_edge_of_a_range_belongs_to_the_later_profile() -> None:
+    assert profile_of(VLLM, "0.8.4").first[:3] == (0, 8, 4)
+    assert profile_of(VLLM, "0.8.3").first[:2] == (0, 8)
+    assert profile_of(VLLM, "0.7").first[:2] == (0, 7)
+
+
+def test_an_image_tagged_by_month_takes_the_profile_of_that_time() -> None:
+    profile = profile_of(VLLM, "25.09-py3")
+    assert profile.first <= (0, 10, 2) < profile.below
+    assert "2025-09-01" in profile.note
+
+
+def test_a_constant_may_have_an_uneven_range() -> None:
+    constant = profile_of(VLLM, "0.8.2").constants["default_seqs"]
+    assert (constant.low, constant.value, constant.high) == (256, 1024, 1024)
 
 
 def test_a_version_that_is_not_given_takes_the_newest_with_a_wider_range() -> None:
@@ -111,3 +130,8 @@ def test_mistakes_in_a_profile_file_are_told_with_their_place(tmp_path: Path) ->
     assert ("unknown-constant", 7) in codes
     assert any(line == 8 for _, line in codes)
     assert "did you mean 'bytes_per_logit'" in str(caught.value)
+
+
+def test_every_constant_is_explained() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "verify.md").read_text("utf-8")
+    assert [name for name in CONSTANTS if f"`{name}`" not in page] == []

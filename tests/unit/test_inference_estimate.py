@@ -101,7 +101,8 @@ def test_items_add_up_to_the_total_in_every_engine() -> None:
 
 def test_sglang_shares_out_what_is_free_after_start() -> None:
     """A card with 78.81 GiB free, fraction 0.88, Llama-3.1-8B: pool 54.26 GiB (SGLang docs)."""
-    (row,) = estimate(cell(engine="sglang", engine_version=None, card_gib=79.32))
+    given = {"engine": "sglang", "engine_version": None, "gpu_memory_utilization": 0.88}
+    (row,) = estimate(cell(**given, card_gib=79.32))
     assert row["kv_pool_bytes"] / GIB == pytest.approx(54.26, rel=0.01)
 
 

@@ -82,7 +82,7 @@ def test_every_printed_component_is_estimated(tmp_path: Path, configs: Path) -> 
     for row in rows.values():
         assert row["reason"] is None
         assert row["low"] <= row["expected"] <= row["high"]
-        assert row["expected"] == pytest.approx(row["measured"], rel=0.05)
+        assert row["expected"] == pytest.approx(row["measured"], rel=0.08)
     assert rows["kv_cache_tokens"]["unit"] == "tokens"
     assert {line["component"] for line in printed["summary"]} == set(rows)
 

@@ -101,6 +101,8 @@ def _sequence_columns() -> list[pl.Expr]:
         .alias("prompt_sequence_bytes"),
         (pl.col("sequences") * (1 - share) + share).alias("stored_sequences"),
         (pl.col("global_token_bytes") + pl.col("local_token_bytes")).alias("kv_bytes_per_token"),
+        (constant("activation_base_bytes") + working.unpacked_matrix_bytes()).alias("fixed_bytes"),
+        working.quantising_reserve_bytes().alias("quantising_reserve_bytes"),
     ]
 
 
@@ -119,12 +121,16 @@ def _working(bound: Bound) -> tuple[pl.Expr, pl.Expr]:
 
 
 def _layer_peak(bound: Bound) -> pl.Expr:
-    """The largest part of a layer: attention (an expanded latent, eager scores), MLP, experts."""
+    """The largest part of a layer: attention (an expanded latent, eager scores), MLP, experts.
+
+    At least what a warm-up takes, where an engine is measured with one.
+    """
     workspace = working.moe_workspace_bytes(bound) * (1 - pl.col("holds_moe_workspace"))
     experts = working.expert_layer_bytes(bound) + workspace
     attention = working.latent_scratch_bytes(bound) + working.eager_score_bytes(bound)
     mlp = pl.max_horizontal(working.dense_layer_bytes(bound), experts) + host.staged_bytes(bound)
-    return pl.max_horizontal(mlp, attention) + host.mask_bytes(bound)
+    floor = constant("activation_floor_bytes", bound)
+    return pl.max_horizontal(mlp, attention, floor) + host.mask_bytes(bound)
 
 
 def _phase_columns() -> list[pl.Expr]:
@@ -145,7 +151,7 @@ def _inner_stage(bound: Bound) -> pl.Expr:
         working.resident_bytes(bound)
         + _layer_peak(bound)
         + working.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
-        + 2.0 * working.step_output_bytes()
+        + pl.col("stage_hidden_copies") * working.step_output_bytes()
     )
 
 
@@ -178,16 +184,17 @@ def _untied_head() -> pl.Expr:
 def _items() -> list[pl.Expr]:
     phase = pl.col("peak_phase")
     in_step = phase.is_in([SERVING, PREFILL])
+    loading = phase == LOAD  # before the first product: no workspace, no buffer of a kernel yet
     exprs: list[pl.Expr] = []
     for bound in BOUNDS:
-        base = working.resident_bytes(bound)
+        base = pl.when(loading).then(0.0).otherwise(working.resident_bytes(bound))
         step = pl.col(f"step_activations_{bound}")
         values = {
             "weights": _weights(bound),
             "adapter": _adapter(),
             "activations": pl.when(in_step).then(step).otherwise(base),
             "logits": pl.when(in_step).then(f"step_logits_{bound}").otherwise(0.0),
-            "kv_cache": _cache() * _cache_share(bound),
+            "kv_cache": _cache() * _cache_share(bound) * _generated_share(bound),
             "recurrent_state": _state(),
             "cuda_context": constant("context_bytes", bound),
             "cuda_graphs": working.graph_bytes(bound),
@@ -211,9 +218,10 @@ def _weights(bound: Bound) -> pl.Expr:
         - host.host_weights_bytes()
         - working.quantised_head_bytes()
         + draft_weights_bytes(bound)
-        + pl.col("allocation_slack_bytes")
+        + pl.col("allocation_slack_bytes") * (1 - pl.col("carves_weights"))
         + working.rope_cache_bytes()
         + working.absorbed_mla_bytes()
+        + working.absorbed_projection_bytes(bound)
         + working.untied_fp8_head_bytes()
         + working.silently_tied_head_bytes()
     )
@@ -240,6 +248,17 @@ def _cache_share(bound: Bound) -> pl.Expr:
     stages = pl.col("pipeline_parallel_size") > 1
     split = pl.when(stages).then(constant("layer_split_share", bound)).otherwise(1.0)
     return constant("cache_share", bound) * split
+
+
+def _generated_share(bound: Bound) -> pl.Expr:
+    """Share of the cache at the end of a generation that may stop before its last token.
+
+    (room - (1 - share) x output) / room, where the end of the generation is the peak and the
+    cache grows with it.
+    """
+    grows = (pl.col("peak_phase") == DECODE) & (pl.col("reserves_whole_context") == 0)
+    unmade = (1 - constant("generated_share", bound)) * pl.col("output_tokens").fill_null(0)
+    return pl.when(grows).then(1 - unmade / pl.col("room_tokens")).otherwise(1.0)
 
 
 def _cache() -> pl.Expr:

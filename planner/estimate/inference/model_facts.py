@@ -72,6 +72,17 @@ def model_facts(tables: Tables) -> pl.LazyFrame:
         (pl.col("num_attention_heads") * pl.col("kv_lora_rank") * 2 * pl.col("v_head_dim"))
         .sum()
         .alias("absorbed_elements"),
+        (pl.col("num_attention_heads") * pl.col("kv_lora_rank"))
+        .sum()
+        .alias("latent_head_elements"),
+        (pl.col("num_attention_heads") * pl.col("qk_rope_head_dim"))
+        .filter(pl.col("kv_lora_rank") > 0)
+        .sum()
+        .alias("rotary_head_elements"),
+        pl.col("kv_elements_per_token")
+        .filter(pl.col("kv_lora_rank") > 0)
+        .max()
+        .alias("latent_elements"),
         (pl.col("kv_lora_rank").max() > 0).alias("has_mla"),
     )
     linear = (pl.col("kind") == "linear") & ~pl.col("role").is_in(["lm_head", "multimodal"])
@@ -79,6 +90,10 @@ def model_facts(tables: Tables) -> pl.LazyFrame:
     row = linear & (pl.col("split") == "row")
     largest = tables.tensors.group_by("model").agg(
         pl.col("numel").filter(linear).max().fill_null(0).alias("largest_linear_elements"),
+        pl.col("in_features")
+        .filter(pl.col("leaf").is_in(["q_b_proj", "q_proj"]))
+        .max()
+        .alias("query_features"),
         *(
             (pl.col(f"{side}_features") * pl.col("count"))
             .filter(kind)

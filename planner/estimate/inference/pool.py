@@ -25,6 +25,7 @@ def cache_rates() -> list[pl.Expr]:
     latent = (pl.col("knows_mla") == 0) & pl.col("has_mla")
     kept = pl.when(latent).then("expanded_elements").otherwise("global_elements")
     ignores = pl.col("ignores_windows") > 0
+    kept = kept * _alignment()
     local = pl.col("local_elements")
     element = pl.col("cache_element_bytes")
     share = gpu_layer_share()
@@ -48,6 +49,13 @@ def cache_rates() -> list[pl.Expr]:
         pl.when(ignores).then(None).otherwise(pl.col("local_window_tokens")).alias("window"),
         state.alias("state_bytes"),
     ]
+
+
+def _alignment() -> pl.Expr:
+    """How much longer an entry of the latent is where an engine aligns it: 576 -> 640 elements."""
+    unit, entry = pl.col("mla_entry_alignment_elements"), pl.col("latent_elements")
+    latent = (pl.col("knows_mla") > 0) & pl.col("has_mla") & (unit > 0)
+    return pl.when(latent).then((entry / unit).ceil() * unit / entry).otherwise(1.0)
 
 
 def layer_groups() -> list[pl.Expr]:
@@ -91,7 +99,8 @@ def sequence_pages() -> pl.Expr:
 def page_bytes() -> pl.Expr:
     """Bytes of one page: a block of tokens of one group of layers."""
     element = pl.col("cache_element_bytes")
-    return pl.col("group_layers") * pl.col("block") * pl.col("largest_layer_elements") * element
+    entry = pl.col("largest_layer_elements") * _alignment()
+    return pl.col("group_layers") * pl.col("block") * entry * element
 
 
 def uniform() -> pl.Expr:
@@ -111,17 +120,21 @@ def sequence_bytes(tokens: pl.Expr) -> pl.Expr:
     return pl.when(grouped).then(paged).otherwise(plain) + pl.col("state_bytes")
 
 
-def pool_tokens(pool: pl.Expr) -> pl.Expr:
+def pool_tokens(pool: pl.Expr, *, at_any_context: bool = False) -> pl.Expr:
     """Tokens that an engine prints as the size of its pool.
 
     Whole blocks where every layer keeps every token; otherwise the concurrency at the context
-    times the context (vLLM), or blocks per group in versions that print those.
+    times the context (vLLM), or blocks per group in versions that print those. Where the context
+    is not told, `at_any_context` counts sliding layers in full, as in a short one.
     """
     block_bytes = pl.col("block") * pl.col("global_token_bytes")
     plain = (pool / block_bytes).floor() * pl.col("block")
     groups = pl.col("global_groups") + pl.col("local_groups") + state_groups()
     by_group = (pool / page_bytes() / groups).floor() * pl.col("block")
-    hybrid = pool / pl.col("room_sequence_bytes") * pl.col("room_tokens")
+    whole = pool / pl.col("room_sequence_bytes") * pl.col("room_tokens")
+    short = pool / (pl.col("global_token_bytes") + pl.col("local_token_bytes"))
+    untold = pl.lit(at_any_context) & pl.col("context_tokens").is_null()
+    hybrid = pl.when(untold).then(pl.min_horizontal(whole, short)).otherwise(whole)
     return (
         pl.when(uniform())
         .then(plain)

@@ -127,6 +127,7 @@ _WEIGHT_KEYS: Final = (
     "vocab_padding",
     "expert_padding",
     "is_fused",
+    "has_single_experts",
 )
 _HELD: Final = {"held_format": "weight_format"}
 _RANK: Final = {"weights_bytes": "rank_weights_bytes"}
@@ -143,15 +144,14 @@ def _derived_keys() -> list[pl.Expr]:
         .alias("expert_padding"),
         pl.col("vocab_padding_rows").fill_null(1).cast(pl.Int64).alias("vocab_padding"),
         (pl.col("has_fused_linears").fill_null(0) > 0).alias("is_fused"),
+        (pl.col("keeps_single_experts").fill_null(0) > 0).alias("has_single_experts"),
         split.then(pl.lit(SPLIT_WITH_OUTPUT)).otherwise(pl.lit(SPLIT_EVEN)).alias("layer_split"),
     ]
 
 
 def _defaults() -> list[pl.Expr]:
     """Settings the user left to the engine, by card and version."""
-    large = (pl.col("usable_bytes") >= pl.col("large_card_bytes")) & (
-        pl.col("compute_capability").is_null() | (pl.col("compute_capability") != 8.0)
-    )
+    large = _is_large()
     seqs = pl.when(large).then("default_seqs_large").otherwise("default_seqs")
     batched = (
         pl.when(
@@ -177,6 +177,7 @@ def _defaults() -> list[pl.Expr]:
     return [
         pl.col("max_num_seqs").fill_null(seqs).cast(pl.Float64).alias("step_sequences"),
         pl.col("max_num_batched_tokens").fill_null(batched).alias("batched_tokens"),
+        pl.col("gpu_memory_utilization").is_null().alias("is_default_fraction"),
         pl.col("gpu_memory_utilization").fill_null(pl.col("default_memory_fraction")),
         pl.col("block_size").fill_null(pl.col("block_tokens")).alias("block"),
         context.cast(pl.Float64).alias("room_tokens"),
@@ -194,6 +195,15 @@ def _defaults() -> list[pl.Expr]:
             > _FAST_LINK_BYTES_PER_SECOND
         ).alias("has_fast_link"),
     ]
+
+
+def _is_large() -> pl.Expr:
+    """Whether an engine uses its defaults for large cards: by memory, and by name or generation."""
+    size = pl.col("usable_bytes") >= pl.col("large_card_bytes")
+    a100 = pl.col("gpu").str.starts_with("a100").fill_null(False)
+    hopper = (pl.col("compute_capability") == 9.0).fill_null(True)
+    named = ~(a100 & (pl.col("large_excludes_a100") > 0))
+    return size & named & (hopper | (pl.col("large_needs_hopper") == 0))
 
 
 def _steps() -> list[pl.Expr]:
@@ -219,7 +229,7 @@ def _steps() -> list[pl.Expr]:
         .then(step)
         .otherwise("sequences")
     )
-    fewest = pl.min_horizontal("default_seqs", "default_seqs_large", rows)
+    fewest = pl.min_horizontal("default_seqs_low", "default_seqs_large_low", rows)
     unsure = (pl.col("is_pooled") > 0) & pl.col("max_num_seqs").is_null()
     return [
         pl.when(unsure).then(fewest).otherwise(rows).cast(pl.Float64).alias("logit_rows_low"),

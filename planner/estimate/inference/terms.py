@@ -96,15 +96,23 @@ TERMS: Final[tuple[Term, ...]] = (
     Term(
         "cuda_graphs",
         "overhead",
-        "{graph_base_bytes} + {num_hidden_layers} / {pipeline_parallel_size} x {graph_layer_bytes}"
-        " + expert layers {moe_layers} x {graph_moe_layer_bytes}, the share of captured batch sizes"
+        "{graph_base_bytes} + {num_hidden_layers} / {pipeline_parallel_size} x ({graph_layer_bytes}"
+        " + {hidden_size} x {graph_hidden_bytes} + MLP width / {tensor_parallel_size} x"
+        " {graph_mlp_bytes}) + expert layers {moe_layers} x ({experts_per_token} x"
+        " {graph_expert_bytes} + {graph_moe_layer_bytes}), the share of captured batch sizes"
         " up to 2 x {step_sequences} ({engine_profile})",
         (
             "graph_base_bytes",
             "num_hidden_layers",
             "pipeline_parallel_size",
             "graph_layer_bytes",
+            "hidden_size",
+            "graph_hidden_bytes",
+            "tensor_parallel_size",
+            "graph_mlp_bytes",
             "moe_layers",
+            "experts_per_token",
+            "graph_expert_bytes",
             "graph_moe_layer_bytes",
             "step_sequences",
             "engine_profile",

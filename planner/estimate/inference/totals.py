@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 
 from planner.estimate.inference import pool as pools
-from planner.estimate.inference.working import constant
+from planner.estimate.inference.working import constant, quantising_reserve_bytes
 from planner.estimate.ledger import BOUNDS, ITEMS, Bound, item_column, sum_items
 
 _TORCH: Final = (
@@ -24,9 +24,10 @@ _TORCH: Final = (
 def reserve_columns() -> list[pl.Expr]:
     """What the caching allocator holds beyond what is allocated."""
     return [
-        (sum_items(_TORCH, bound) * constant("allocator_reserve_share", bound)).alias(
-            item_column("allocator_reserve", bound)
-        )
+        (
+            sum_items(_TORCH, bound) * constant("allocator_reserve_share", bound)
+            + quantising_reserve_bytes(bound)
+        ).alias(item_column("allocator_reserve", bound))
         for bound in BOUNDS
     ]
 
@@ -89,7 +90,11 @@ def pool_columns() -> list[pl.Expr]:
 
 
 def _pool_halves() -> tuple[pl.Expr, pl.Expr]:
-    """How far the pool may be above and below: low items leave more room, and a larger card."""
+    """How far the pool may be above and below: low items leave more room, and a larger card.
+
+    A fraction that is left to the engine counts with the range of its default. A low fraction
+    makes a small pool, so it stands beside the high items.
+    """
     context = (pl.col("counts_context_inside") > 0) | (pl.col("fraction_of_free") > 0)
     graphs = pl.col("counts_graphs_inside") > 0
     working_counts = pl.col("counts_activations_outside") == 0
@@ -104,18 +109,18 @@ def _pool_halves() -> tuple[pl.Expr, pl.Expr]:
     }
     fraction = pl.col("gpu_memory_utilization")
 
-    def half(items: Bound, card: str) -> pl.Expr:
+    def half(items: Bound, card: str, end: Bound) -> pl.Expr:
         squares = [
             ((pl.col(item_column(i, items)) - pl.col(item_column(i))) * share) ** 2
             for i, share in weight.items()
         ]
         usable = (pl.col(card) - pl.col("usable_bytes")).fill_null(0.0) * fraction
-        setting = (
-            constant("default_memory_fraction", items) - constant("default_memory_fraction")
-        ) * pl.col("usable_bytes")
+        default = constant("default_memory_fraction", end) - constant("default_memory_fraction")
+        unsure = pl.when("is_default_fraction").then(default).otherwise(0.0)
+        setting = unsure * pl.col("usable_bytes")
         return pl.sum_horizontal(*squares, usable**2, setting**2).sqrt()
 
-    return half("low", "usable_high_bytes"), half("high", "usable_low_bytes")
+    return half("low", "usable_high_bytes", "high"), half("high", "usable_low_bytes", "low")
 
 
 def budget_columns() -> list[pl.Expr]:
@@ -139,7 +144,9 @@ def capacity_columns() -> list[pl.Expr]:
         "kv_cache_tokens_high": "_high",
     }
     return [
-        pools.pool_tokens(pl.max_horizontal(pl.col(f"kv_pool{end}_bytes"), 0.0)).alias(name)
+        pools.pool_tokens(
+            pl.max_horizontal(pl.col(f"kv_pool{end}_bytes"), 0.0), at_any_context=end == "_low"
+        ).alias(name)
         for name, end in ends.items()
     ]
 
