@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from planner.resolve.arch.known import TYPE_ALIASES, composites, families
-from planner.resolve.arch.towers import TOWERS
+from planner.resolve.arch.towers.block import TOWERS
 
 FILE: Final = Path(__file__).parent / "arch" / "data" / "class_defaults.json"
 _NO_SHAPE = re.compile(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import gqa, head_dim, heads, mla, note_attention
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families_late import spaced_mlps
-from planner.resolve.arch.families_mla import EXPERTS, indexer, one_dense
+from planner.resolve.arch.families.mla import EXPERTS, indexer, one_dense
+from planner.resolve.arch.families.moe_dense_first import spaced_mlps
 from planner.resolve.arch.family import (
     PRE_NORM,
     SANDWICH,

@@ -5,38 +5,42 @@ from __future__ import annotations
 from functools import cache
 
 from planner.resolve.arch import (
-    families_dense,
-    families_dense_more,
-    families_encoder,
-    families_gemma,
-    families_gpt,
-    families_hybrid,
-    families_hybrid_more,
-    families_kimi,
-    families_late,
     families_late_more,
-    families_mla,
-    families_moe,
-    families_moe_more,
     families_new,
-    families_ngram,
-    families_remote,
-    families_remote_more,
-    families_seq2seq,
-    families_shared,
-    families_spark,
-    families_sparse,
-    families_tail,
-    multimodal_old,
 )
 from planner.resolve.arch.config import class_table
+from planner.resolve.arch.families import (
+    dense,
+    dense_fused,
+    dense_norms,
+    encoder,
+    gemma,
+    gpt,
+    kimi,
+    linear_attention,
+    mamba,
+    mla,
+    moe,
+    moe_attention,
+    moe_dense_first,
+    moe_latent,
+    ngram,
+    per_layer,
+    rwkv_xlstm,
+    seq2seq,
+    sparse_attention,
+    zamba,
+)
 from planner.resolve.arch.family import Family
-from planner.resolve.arch.multimodal import COMPOSITES, Composite
+from planner.resolve.arch.multimodal import (
+    idefics,
+)
+from planner.resolve.arch.multimodal.composite import COMPOSITES, Composite
+from planner.resolve.arch.multimodal.merged_patches import NEW_COMPOSITES
+from planner.resolve.arch.multimodal.ocr import LATE_COMPOSITES
+from planner.resolve.arch.multimodal.phi import TAIL_COMPOSITES
+from planner.resolve.arch.multimodal.vector_quantised import VQ_COMPOSITES
 from planner.resolve.arch.multimodal_last import LAST_COMPOSITES
-from planner.resolve.arch.multimodal_late import LATE_COMPOSITES
-from planner.resolve.arch.multimodal_new import NEW_COMPOSITES
-from planner.resolve.arch.multimodal_tail import TAIL_COMPOSITES
-from planner.resolve.arch.multimodal_vq import VQ_COMPOSITES
 
 TYPE_ALIASES = {
     "kimi_k2": "deepseek_v3",
@@ -60,29 +64,29 @@ TYPES_BY_CLASS = {("git", "Grok1ForCausalLM"): "grok-2"}
 def families() -> dict[str, Family]:
     """Family by model type."""
     modules = (
-        families_dense,
-        families_dense_more,
-        families_encoder,
-        families_gemma,
-        families_gpt,
-        families_hybrid,
-        families_hybrid_more,
-        families_kimi,
-        families_late,
+        dense,
+        dense_norms,
+        encoder,
+        gemma,
+        gpt,
+        mamba,
+        linear_attention,
+        kimi,
+        moe_dense_first,
         families_late_more,
-        families_mla,
-        families_moe,
-        families_moe_more,
+        mla,
+        moe,
+        moe_attention,
         families_new,
-        families_ngram,
-        families_remote,
-        families_remote_more,
-        families_seq2seq,
-        families_shared,
-        families_spark,
-        families_sparse,
-        families_tail,
-        multimodal_old,
+        ngram,
+        dense_fused,
+        per_layer,
+        seq2seq,
+        zamba,
+        moe_latent,
+        sparse_attention,
+        rwkv_xlstm,
+        idefics,
     )
     return {name: family for m in modules for family in m.FAMILIES for name in family.types}
 
@@ -96,13 +100,13 @@ def composites() -> dict[str, Composite]:
             *COMPOSITES,
             *LAST_COMPOSITES,
             *LATE_COMPOSITES,
-            *families_kimi.KIMI_COMPOSITES,
-            *families_ngram.NGRAM_COMPOSITES,
-            *families_spark.SPARK_COMPOSITES,
+            *kimi.KIMI_COMPOSITES,
+            *ngram.NGRAM_COMPOSITES,
+            *moe_latent.SPARK_COMPOSITES,
             *NEW_COMPOSITES,
             *TAIL_COMPOSITES,
             *VQ_COMPOSITES,
-            *multimodal_old.OLD_COMPOSITES,
+            *idefics.OLD_COMPOSITES,
         )
         for name in item.types
     }

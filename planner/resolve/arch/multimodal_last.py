@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.multimodal import Composite, vision
+from planner.resolve.arch.multimodal.composite import Composite, vision
 from planner.resolve.arch.sheet import Sheet
-from planner.resolve.arch.towers import siglip, write_block, write_tower
+from planner.resolve.arch.towers.block import siglip, write_block, write_tower
 
 
 def _glm_image(config: Config, text: Config, s: Sheet) -> None:

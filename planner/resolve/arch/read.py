@@ -21,8 +21,8 @@ from planner.resolve.arch.known import (
     families,
     known_model_types,
 )
+from planner.resolve.arch.multimodal.texts import text_config
 from planner.resolve.arch.sheet import Sheet, flag, tensors_of
-from planner.resolve.arch.texts import text_config
 from planner.resolve.facts import ModelFacts
 from planner.resolve.quantization import read_quantization
 

@@ -6,9 +6,9 @@ from planner.resolve.arch.attention import even_head_dim, gqa
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.family import Family, depth
 from planner.resolve.arch.mlp import gated, plain, write_gated
-from planner.resolve.arch.multimodal import Composite
+from planner.resolve.arch.multimodal.composite import Composite
 from planner.resolve.arch.sheet import Plan, Sheet
-from planner.resolve.arch.towers import clip
+from planner.resolve.arch.towers.block import clip
 
 
 def _idefics(config: Config, text: Config, s: Sheet) -> None:

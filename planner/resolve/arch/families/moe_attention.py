@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import gqa, head_dim, heads, kv_heads, note_attention
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families_dense import exaone_types, exaone_window
-from planner.resolve.arch.families_mla import one_dense
+from planner.resolve.arch.families.dense import exaone_types, exaone_window
+from planner.resolve.arch.families.mla import one_dense
 from planner.resolve.arch.family import (
     Family,
     after_dense,

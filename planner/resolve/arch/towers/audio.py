@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Sheet
-from planner.resolve.arch.towers import patches, write_block
-from planner.resolve.arch.towers_late import granite_docling, whisper_block
+from planner.resolve.arch.towers.block import patches, write_block
+from planner.resolve.arch.towers.siglip import granite_docling, whisper_block
 
 
 def muse_vision(config: Config, s: Sheet) -> None:

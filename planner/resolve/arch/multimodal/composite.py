@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from planner.resolve.arch import towers
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Sheet
-from planner.resolve.arch.towers import write_tower
-from planner.resolve.arch.towers_late import LATE_TOWERS
-from planner.resolve.arch.towers_more import MORE_TOWERS
-from planner.resolve.arch.towers_new import NEW_TOWERS
-from planner.resolve.arch.towers_sam import sam_neck
+from planner.resolve.arch.towers import block
+from planner.resolve.arch.towers.audio import NEW_TOWERS
+from planner.resolve.arch.towers.block import write_tower
+from planner.resolve.arch.towers.sam import sam_neck
+from planner.resolve.arch.towers.siglip import LATE_TOWERS
+from planner.resolve.arch.towers.vit import MORE_TOWERS
 
-towers.TOWERS.update(MORE_TOWERS)
-towers.TOWERS.update(LATE_TOWERS)
-towers.TOWERS.update(NEW_TOWERS)
+block.TOWERS.update(MORE_TOWERS)
+block.TOWERS.update(LATE_TOWERS)
+block.TOWERS.update(NEW_TOWERS)
 Tie = Literal["top", "text", "either"]
 Parts = Callable[[Config, Config, Sheet], None]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import even_head_dim, gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families_hybrid import LINEAR
-from planner.resolve.arch.families_moe import QWEN_SHARED
+from planner.resolve.arch.families.mamba import LINEAR
+from planner.resolve.arch.families.moe import QWEN_SHARED
 from planner.resolve.arch.family import (
     PRE_NORM,
     SANDWICH,

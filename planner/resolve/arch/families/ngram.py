@@ -6,10 +6,10 @@ from itertools import count, islice
 
 from planner.resolve.arch.attention import gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families_hybrid import LINEAR
-from planner.resolve.arch.families_moe import QWEN_SHARED
+from planner.resolve.arch.families.mamba import LINEAR
+from planner.resolve.arch.families.moe import QWEN_SHARED
 from planner.resolve.arch.family import Family, all_moe, every, layer_types, windowed
-from planner.resolve.arch.multimodal import Composite, vision
+from planner.resolve.arch.multimodal.composite import Composite, vision
 from planner.resolve.arch.recurrent import gated_delta
 from planner.resolve.arch.sheet import Plan, Sheet
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Sheet
-from planner.resolve.arch.towers import write_block
+from planner.resolve.arch.towers.block import write_block
 
 
 def sam(config: Config, s: Sheet) -> None:

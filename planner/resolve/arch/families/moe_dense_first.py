@@ -8,8 +8,8 @@ from planner.resolve.arch.attention import (
     mla,
 )
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families_mla import EXPERTS, one_dense
-from planner.resolve.arch.families_moe import granite_shared
+from planner.resolve.arch.families.mla import EXPERTS, one_dense
+from planner.resolve.arch.families.moe import granite_shared
 from planner.resolve.arch.family import (
     PRE_NORM,
     Family,

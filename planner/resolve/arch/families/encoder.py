@@ -6,7 +6,7 @@ from functools import partial
 
 from planner.resolve.arch.attention import fused_qkv, gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.encoders import (
+from planner.resolve.arch.families.encoder_parts import (
     albert_norms,
     bert_like,
     deberta_attention,

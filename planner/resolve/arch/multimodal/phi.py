@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.multimodal import Composite
+from planner.resolve.arch.multimodal.composite import Composite
 from planner.resolve.arch.sheet import Sheet
-from planner.resolve.arch.towers import siglip, write_block
+from planner.resolve.arch.towers.block import siglip, write_block
 
 # Parameters of timm's encoder without its classifier, counted from timm 1.0.31's class.
 TIMM_ENCODERS = {"mobilenetv5_300m_enc": 294_126_912}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Sheet
-from planner.resolve.arch.towers import patches, write_block
-from planner.resolve.arch.towers_glm import glm4v, glm_ocr, qwen3_omni_vision
-from planner.resolve.arch.towers_sam import sam
+from planner.resolve.arch.towers.block import patches, write_block
+from planner.resolve.arch.towers.glm import glm4v, glm_ocr, qwen3_omni_vision
+from planner.resolve.arch.towers.sam import sam
 
 
 def gemma4_vision(config: Config, s: Sheet) -> None:

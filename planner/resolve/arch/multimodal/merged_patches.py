@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.multimodal import Composite, vision
-from planner.resolve.arch.multimodal import gemma3_projector as gemma3
+from planner.resolve.arch.multimodal.composite import Composite, vision
+from planner.resolve.arch.multimodal.composite import gemma3_projector as gemma3
 from planner.resolve.arch.sheet import Sheet
-from planner.resolve.arch.towers import write_tower
+from planner.resolve.arch.towers.block import write_tower
 
 
 def _glimmer(config: Config, text: Config, s: Sheet) -> None:

@@ -6,9 +6,9 @@ from planner.resolve.arch.attention import gqa, heads
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.family import Family, depth, layer_types, windowed
 from planner.resolve.arch.mlp import gated, write_experts
-from planner.resolve.arch.multimodal import Composite
+from planner.resolve.arch.multimodal.composite import Composite
 from planner.resolve.arch.sheet import Plan, Sheet
-from planner.resolve.arch.towers import write_tower
+from planner.resolve.arch.towers.block import write_tower
 
 
 def _types(config: Config) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import heads, mla, note_attention
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families_mla import (
+from planner.resolve.arch.families.mla import (
     EXPERTS,
     hyper_connections,
     indexer,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Sheet
-from planner.resolve.arch.towers import patches, qwen2_5_vl_body, write_block
-from planner.resolve.arch.towers_sam import sam_neck, sam_stack
+from planner.resolve.arch.towers.block import patches, qwen2_5_vl_body, write_block
+from planner.resolve.arch.towers.sam import sam_neck, sam_stack
 
 
 def idefics(config: Config, s: Sheet) -> None:

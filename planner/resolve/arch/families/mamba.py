@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families_moe import granite_shared
+from planner.resolve.arch.families.moe import granite_shared
 from planner.resolve.arch.family import (
     Family,
     depth,

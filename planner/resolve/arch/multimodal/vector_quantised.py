@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.multimodal import Composite
+from planner.resolve.arch.multimodal.composite import Composite
 from planner.resolve.arch.sheet import Sheet
-from planner.resolve.arch.towers import patches, write_block, write_tower
-from planner.resolve.arch.towers_more import qformer
-from planner.resolve.arch.towers_sam import sam_neck, sam_stack
+from planner.resolve.arch.towers.block import patches, write_block, write_tower
+from planner.resolve.arch.towers.sam import sam_neck, sam_stack
+from planner.resolve.arch.towers.vit import qformer
 
 
 def _resnet(s: Sheet, n_in: int, n_out: int) -> None:

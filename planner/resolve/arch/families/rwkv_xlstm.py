@@ -11,7 +11,7 @@ from planner.resolve.arch.attention import (
     note_attention,
 )
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families_late import spaced_mlps
+from planner.resolve.arch.families.moe_dense_first import spaced_mlps
 from planner.resolve.arch.family import Family, by_layer, depth
 from planner.resolve.arch.mlp import gated, moe, plain, shared_total, write_experts
 from planner.resolve.arch.sheet import Plan, Sheet

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.multimodal import (
+from planner.resolve.arch.multimodal.composite import (
     Composite,
     two_linears,
     vision,
 )
 from planner.resolve.arch.sheet import Sheet
-from planner.resolve.arch.towers import write_block, write_tower
+from planner.resolve.arch.towers.block import write_block, write_tower
 
 
 def _idefics2(config: Config, text: Config, s: Sheet) -> None:

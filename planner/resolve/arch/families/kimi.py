@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import heads, mla
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families_mla import EXPERTS, one_dense
+from planner.resolve.arch.families.mla import EXPERTS, one_dense
 from planner.resolve.arch.family import Family, after_dense, depth, layer_types, windowed
 from planner.resolve.arch.mlp import (
     experts_of,
@@ -14,7 +14,7 @@ from planner.resolve.arch.mlp import (
     write_experts,
     write_gated,
 )
-from planner.resolve.arch.multimodal import Composite
+from planner.resolve.arch.multimodal.composite import Composite
 from planner.resolve.arch.recurrent import kimi_delta
 from planner.resolve.arch.sheet import Plan, Sheet
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.resolve.arch.config import Config, class_table
-from planner.resolve.arch.multimodal import Composite
+from planner.resolve.arch.multimodal.composite import Composite
 
 
 def text_config(config: Config, composite: Composite) -> Config:

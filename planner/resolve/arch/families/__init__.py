@@ -1,0 +1,1 @@
+"""Families of text decoders and encoders, by what they are made of."""

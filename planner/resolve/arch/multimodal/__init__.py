@@ -1,0 +1,1 @@
+"""Models of several modalities: what stands beside their text model."""
