@@ -215,3 +215,7 @@ def mla(
             extra(config, plan, s)
 
     return block
+
+
+def output_gate(config: Config, _: Plan, s: Sheet) -> None:
+    s.linear("gate_proj", config.hidden_size, heads(config) * head_dim(config))

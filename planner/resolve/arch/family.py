@@ -242,3 +242,32 @@ class Family:
         if key in ("sliding", "chunked") and "full" in blocks:
             return blocks["full"]
         raise config.problem(f"type '{config.model_type}' has no layer of kind '{key}'")
+
+
+def one_dense(config: Config) -> list[str]:
+    """One dense layer, then experts, unless the config lists the layers."""
+    if config.get("mlp_layer_types") is not None:
+        return after_dense()(config)
+    return ["dense" if i == 0 else "moe" for i in range(depth(config))]
+
+
+def spaced_mlps(config: Config) -> list[str]:
+    """Experts from a first layer on, in every so many layers."""
+    if config.get("mlp_layer_types") is not None:
+        return after_dense()(config)
+    first, step = config.get("first_k_dense_replace", 1), config.get("moe_layer_freq", 1)
+    return ["moe" if i >= first and i % step == 0 else "dense" for i in range(depth(config))]
+
+
+def fourth_full(config: Config) -> list[str]:
+    return layer_types(config, lambda i: "sliding_attention" if i % 4 else "full_attention")
+
+
+LINEAR = {"linear_attention": "linear"}
+
+
+def fourth_from_last_full(config: Config) -> list[str]:
+    last = depth(config) - 1
+    return layer_types(
+        config, lambda i: "sliding_attention" if (last - i) % 4 else "full_attention"
+    )

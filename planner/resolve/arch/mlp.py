@@ -209,3 +209,23 @@ def write_experts(
 def shared_total(config: Config) -> int:
     """Width of all shared experts together, each as wide as a routed one."""
     return int(config.get("n_shared_experts", 0)) * int(config.moe_intermediate_size)
+
+
+EXPERTS = moe(shared=shared_total)
+
+
+QWEN_SHARED = moe(
+    shared="shared_expert_intermediate_size",
+    shared_scope="shared_expert",
+    shared_gate="shared_expert_gate",
+)
+
+
+def granite_shared(config: Config, _: Plan, sheet: Sheet) -> None:
+    """Granite's shared MLP beside the experts, with gate and up in one matrix."""
+    width = int(config.get("shared_intermediate_size", 0))
+    if width:
+        s = sheet.at("shared_mlp", "shared_experts")
+        s.linear("input_linear", config.hidden_size, 2 * width)
+        s.linear("output_linear", width, config.hidden_size, split="row")
+        sheet.layer["shared_intermediate_size"] = width

@@ -1,19 +1,11 @@
-"""Dense decoders with separate projections, after Llama."""
+"""Dense decoders after Llama: separate projections, a gated MLP, RMS norms before both."""
 
 from __future__ import annotations
 
-from planner.resolve.arch.attention import even_head_dim, fused_qkv, gqa, head_dim, heads, kv_heads
+from planner.resolve.arch.attention import gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import (
-    SANDWICH,
-    Family,
-    depth,
-    every,
-    layer_types,
-    same_window,
-    windowed,
-)
-from planner.resolve.arch.mlp import fused_gated, gated, plain
+from planner.resolve.arch.family import Family, fourth_full, layer_types, same_window, windowed
+from planner.resolve.arch.mlp import gated
 from planner.resolve.arch.sheet import Plan, Sheet
 
 
@@ -24,10 +16,6 @@ def _qwen_types(config: Config) -> list[str]:
 
 def _qwen_window(config: Config) -> int | None:
     return config.get("sliding_window") if config.get("use_sliding_window") else None
-
-
-def _gemma3_types(config: Config) -> list[str]:
-    return layer_types(config, every(int(config.get("sliding_window_pattern", 6))))
 
 
 QWEN_WINDOWS = windowed(types=_qwen_types, window=_qwen_window)
@@ -47,33 +35,11 @@ def _by_rope(config: Config) -> list[str]:
     )
 
 
-def exaone_types(config: Config) -> list[str]:
-    """EXAONE's pattern of sliding and full layers, a number or a string of letters."""
-    pattern = config.get("sliding_window_pattern", 4)
-    if isinstance(pattern, str):
-        last = depth(config) - 1
-        return layer_types(
-            config,
-            lambda i: (
-                "full_attention"
-                if i == last or pattern[i % len(pattern)] == "G"
-                else "sliding_attention"
-            ),
-        )
-    return layer_types(config, every(int(pattern or 1)))
-
-
-def exaone_window(config: Config) -> int | None:
-    """The span of EXAONE's sliding layers."""
-    return config.get("sliding_window") if config.get("sliding_window_pattern", 4) else None
-
-
-def _cohere_tensors(config: Config, _: Plan, s: Sheet) -> None:
-    """Per-head layer norms of Cohere's queries and keys."""
-    if config.get("use_qk_norm"):
-        d = head_dim(config)
-        s.param("q_norm.weight", heads(config), d, kind="norm", role="norm")
-        s.param("k_norm.weight", kv_heads(config), d, kind="norm", role="norm")
+def _more_words(config: Config, _: Plan, s: Sheet) -> None:
+    more = int(config.get("additional_vocab_size", 0))
+    if more:
+        tied = bool(config.get("tie_word_embeddings"))
+        s.linear("lm_head.additional_fc", config.hidden_size, more, role="lm_head", tied=tied)
 
 
 FAMILIES = (
@@ -108,93 +74,14 @@ FAMILIES = (
         mlp=gated(),
         plan=QWEN_WINDOWS,
     ),
-    Family(types=("gemma",), norm_fp32=True, attention=gqa(bias="attention_bias"), mlp=gated()),
+    Family(types=("ernie4_5",), attention=gqa(bias="use_bias"), mlp=gated(bias="use_bias")),
     Family(
-        types=("gemma2",),
-        norm_fp32=True,
-        attention=gqa(bias="attention_bias", softcap="attn_logit_softcapping"),
-        mlp=gated(),
-        norms=SANDWICH,
-        plan=windowed(types=lambda config: layer_types(config, every(2))),
-    ),
-    Family(
-        types=("gemma3_text",),
-        norm_fp32=True,
-        attention=gqa(bias="attention_bias", qk_norm="head", softcap="attn_logit_softcapping"),
-        mlp=gated(),
-        norms=SANDWICH,
-        plan=windowed(types=_gemma3_types),
-    ),
-    Family(
-        types=("phi3",),
-        attention=fused_qkv(
-            scope="self_attn", qkv="qkv_proj", out="o_proj", bias=False, dims=head_dim, kv=kv_heads
-        ),
-        mlp=fused_gated(),
-        plan=same_window(),
-    ),
-    Family(types=("arcee",), attention=gqa(bias="attention_bias"), mlp=plain(bias="mlp_bias")),
-    Family(
-        types=("nemotron",),
-        attention=gqa(bias="attention_bias"),
-        mlp=plain(bias="mlp_bias"),
-        norm_kind="layer",
-    ),
-    Family(types=("olmo",), attention=gqa(bias="attention_bias"), mlp=gated(), norm_kind="none"),
-    Family(
-        types=("olmo2",),
-        attention=gqa(bias="attention_bias", qk_norm="full"),
-        mlp=gated(),
-        norms=SANDWICH[1::2],
-    ),
-    Family(
-        types=("olmo3",),
-        attention=gqa(bias="attention_bias", qk_norm="full"),
-        mlp=gated(),
-        norms=SANDWICH[1::2],
-        plan=windowed(types=lambda config: layer_types(config, every(4))),
-    ),
-    Family(
-        types=("starcoder2",),
-        attention=gqa(bias="use_bias"),
-        mlp=plain("c_fc", "c_proj", bias="use_bias"),
-        norm_kind="layer",
-        plan=same_window(),
+        types=("paddleocr_vl_text",), attention=gqa(bias="use_bias"), mlp=gated(bias="use_bias")
     ),
     Family(
         types=("seed_oss",),
         attention=gqa(bias="attention_bias", out_bias="attention_out_bias"),
         mlp=gated(bias="mlp_bias"),
-    ),
-    Family(
-        types=("cohere",),
-        attention=gqa(bias="attention_bias", extra=_cohere_tensors),
-        mlp=gated(),
-        norms=("input_layernorm",),
-        norm_kind="layer_nobias",
-        parallel=True,
-    ),
-    Family(
-        types=("cohere_compass_text",),
-        attention=gqa(bias="attention_bias", dims=even_head_dim),
-        mlp=gated(),
-        norms=("input_layernorm",),
-        norm_kind="layer_nobias",
-        parallel=True,
-        plan=windowed(),
-    ),
-    Family(
-        types=("cohere2",),
-        attention=gqa(bias="attention_bias", dims=even_head_dim),
-        mlp=gated(),
-        norms=("input_layernorm",),
-        norm_kind="layer_nobias",
-        parallel=True,
-        plan=windowed(
-            types=lambda config: layer_types(
-                config, every(int(config.get("sliding_window_pattern", 4)))
-            )
-        ),
     ),
     Family(
         types=("smollm3",),
@@ -203,10 +90,38 @@ FAMILIES = (
         plan=windowed(types=_by_rope),
     ),
     Family(
-        types=("exaone4", "exaone4_5_text"),
-        attention=gqa(qk_norm="head"),
+        types=("helium",),
+        attention=gqa(bias="attention_bias", out_bias=False, square_out=True),
+        mlp=gated(bias="mlp_bias"),
+    ),
+    Family(types=("xverse", "minicpm"), attention=gqa(), mlp=gated()),
+    Family(types=("internlm",), attention=gqa(bias="bias"), mlp=gated()),
+    Family(
+        types=("internlm3",),
+        attention=gqa(bias="qkv_bias", out_bias="bias"),
+        mlp=gated(bias="bias"),
+    ),
+    Family(
+        types=("cwm",),
+        attention=gqa(),
+        mlp=gated(bias="mlp_bias"),
+        plan=windowed(
+            types=lambda config: layer_types(
+                config, lambda i: "sliding_attention" if i % 4 else "full_attention"
+            )
+        ),
+    ),
+    Family(
+        types=("granite_swa",),
+        attention=gqa(bias="attention_bias", sinks=True),
+        mlp=gated(bias="mlp_bias"),
+        plan=windowed(types=fourth_full),
+    ),
+    Family(types=("idefics_text",), attention=gqa(), mlp=gated(), outside=_more_words),
+    Family(
+        types=("molmo2_text",),
+        attention=gqa(bias="attention_bias", out_bias=False, qk_norm="head"),
         mlp=gated(),
-        norms=SANDWICH[1::2],
-        plan=windowed(types=exaone_types, window=exaone_window),
+        embed_rows=lambda config: int(config.vocab_size + config.additional_vocab_size),
     ),
 )

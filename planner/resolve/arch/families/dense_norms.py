@@ -1,20 +1,30 @@
-"""Dense decoders with norms, biases or layer patterns of their own."""
+"""Dense decoders after Llama with norms, gates or learned vectors of their own."""
 
 from __future__ import annotations
 
-from planner.resolve.arch.attention import even_head_dim, fused_qkv, gqa, head_dim, heads, kv_heads
+from planner.resolve.arch.attention import (
+    even_head_dim,
+    gqa,
+    head_dim,
+    heads,
+    kv_heads,
+    output_gate,
+)
 from planner.resolve.arch.config import Config
+from planner.resolve.arch.families.moe_dense_first import exaone_types, exaone_window
 from planner.resolve.arch.family import (
     PRE_NORM,
+    SANDWICH,
     Family,
     depth,
+    every,
+    fourth_from_last_full,
     layer_types,
+    same_window,
     windowed,
 )
-from planner.resolve.arch.mlp import fused_gated, gated, plain
+from planner.resolve.arch.mlp import gated
 from planner.resolve.arch.sheet import Plan, Sheet
-
-GLM4_NORMS = (*PRE_NORM, "post_self_attn_layernorm", "post_mlp_layernorm")
 
 
 def _cross_gates(_: Config, __: Plan, s: Sheet) -> None:
@@ -38,66 +48,68 @@ def _layerwise_norms(config: Config, _: Plan, s: Sheet) -> None:
                 s.norm(f"{name}.norms.{j}", head_dim(config), "layer_nobias")
 
 
-def _xielu(_: Config, __: Plan, s: Sheet) -> None:
-    """Learned scalars of the xIELU activation."""
-    s.param("act_fn.alpha_p", 1)
-    s.param("act_fn.alpha_n", 1)
-
-
 def _lambdas(config: Config, _: Plan, s: Sheet) -> None:
     """The learned weights between the two softmaxes of differential attention."""
     for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2"):
         s.param(name, head_dim(config))
 
 
+def _wide_norms(config: Config, _: Plan, s: Sheet) -> None:
+    """A layer norm of each head with its own weights."""
+    for name, count in (("q_norm", heads(config)), ("k_norm", kv_heads(config))):
+        for part in ("weight", "bias"):
+            s.param(f"{name}.{part}", count, head_dim(config), kind="norm", role="norm")
+
+
+def _ada_norm(config: Config, _: Plan, s: Sheet) -> None:
+    h = config.hidden_size
+    a = s.at("ada_rms_norm", "norm")
+    a.linear("linear1", h, 32, split="replicated")
+    a.linear("linear2", 32, h, split="replicated")
+
+
+def _doge_residuals(config: Config, _: Plan, s: Sheet) -> None:
+    s.param("input_residual", config.hidden_size)
+    s.param("post_attention_residual", config.hidden_size)
+
+
+def _doge_mask(config: Config, _: Plan, s: Sheet) -> None:
+    g = kv_heads(config)
+    s.param("A", g, split="kv")
+    s.linear("dt_proj", g * head_dim(config), g, bias=bool(config.get("attention_bias")))
+
+
+def _doge_experts(config: Config, _: Plan, s: Sheet) -> None:
+    """Experts of one row each, found by product keys."""
+    if config.get("is_moe"):
+        e = int(config.num_experts)
+        s.linear("router_gate", config.hidden_size, 2 * int(e**0.5), role="mlp")
+        s.embedding("down_embed", e, config.hidden_size, role="mlp", split="replicated")
+        s.embedding("up_embed", e, config.hidden_size, role="mlp", split="replicated")
+
+
 FAMILIES = (
+    Family(types=("olmo",), attention=gqa(bias="attention_bias"), mlp=gated(), norm_kind="none"),
     Family(
-        types=("apertus",),
-        attention=gqa(bias="attention_bias", qk_norm="head"),
-        mlp=plain(bias="mlp_bias", extra=_xielu),
-        norms=("attention_layernorm", "feedforward_layernorm"),
-    ),
-    Family(
-        types=("helium",),
-        attention=gqa(bias="attention_bias", out_bias=False, square_out=True),
-        mlp=gated(bias="mlp_bias"),
-    ),
-    Family(
-        types=("glm",),
-        attention=gqa(bias="attention_bias", out_bias=False),
-        mlp=fused_gated(),
-    ),
-    Family(
-        types=("glm4",),
-        attention=gqa(bias="attention_bias", out_bias=False),
-        mlp=fused_gated(),
-        norms=GLM4_NORMS,
-    ),
-    Family(
-        types=("glm4v_text",),
-        attention=gqa(bias=True, out_bias=False),
-        mlp=fused_gated(),
-        norms=GLM4_NORMS,
-    ),
-    Family(
-        types=("glm_image_text",),
-        attention=gqa(bias=True, out_bias=False),
-        mlp=fused_gated(),
-        norms=GLM4_NORMS,
-        head_rows="vision_vocab_size",
-    ),
-    Family(types=("glm_ocr_text",), attention=gqa(), mlp=fused_gated(), norms=GLM4_NORMS),
-    Family(
-        types=("mllama_text_model",),
-        attention={
-            "full": gqa(),
-            "cross": gqa(scope="cross_attn", qk_norm="head", extra=_cross_gates),
-        },
+        types=("olmo2",),
+        attention=gqa(bias="attention_bias", qk_norm="full"),
         mlp=gated(),
-        plan=_mllama_plan,
-        embed_rows=lambda config: int(config.vocab_size) + 8,
+        norms=SANDWICH[1::2],
     ),
-    Family(types=("ernie4_5",), attention=gqa(bias="use_bias"), mlp=gated(bias="use_bias")),
+    Family(
+        types=("olmo3",),
+        attention=gqa(bias="attention_bias", qk_norm="full"),
+        mlp=gated(),
+        norms=SANDWICH[1::2],
+        plan=windowed(types=lambda config: layer_types(config, every(4))),
+    ),
+    Family(
+        types=("exaone4", "exaone4_5_text"),
+        attention=gqa(qk_norm="head"),
+        mlp=gated(),
+        norms=SANDWICH[1::2],
+        plan=windowed(types=exaone_types, window=exaone_window),
+    ),
     Family(
         types=("hunyuan_v1_dense", "hunyuan_vl_text"),
         attention=gqa(
@@ -123,54 +135,7 @@ FAMILIES = (
         norm_kind="layer",
         parallel="use_parallel_residual",
     ),
-    Family(
-        types=("phi",),
-        attention=gqa(
-            names=("q_proj", "k_proj", "v_proj", "dense"),
-            bias=True,
-            dims=even_head_dim,
-            qk_norm="head",
-            norm_if="qk_layernorm",
-            qk_names=("q_layernorm", "k_layernorm"),
-            norm_kind="layer",
-        ),
-        mlp=plain("fc1", "fc2", bias=True),
-        norms=PRE_NORM[:1],
-        norm_kind="layer",
-        last_norm="final_layernorm",
-        head_bias=True,
-        parallel=True,
-    ),
-    Family(
-        types=("persimmon",),
-        attention=fused_qkv(
-            scope="self_attn",
-            qkv="query_key_value",
-            out="dense",
-            qk_norm="head",
-            norm_if="qk_layernorm",
-            qk_names=("q_layernorm", "k_layernorm"),
-            norm_kind="layer",
-        ),
-        mlp=plain("dense_h_to_4h", "dense_4h_to_h", bias=True),
-        norm_kind="layer",
-        last_norm="final_layernorm",
-    ),
-    Family(
-        types=("internlm3",),
-        attention=gqa(bias="qkv_bias", out_bias="bias"),
-        mlp=gated(bias="bias"),
-    ),
-    Family(
-        types=("cwm",),
-        attention=gqa(),
-        mlp=gated(bias="mlp_bias"),
-        plan=windowed(
-            types=lambda config: layer_types(
-                config, lambda i: "sliding_attention" if i % 4 else "full_attention"
-            )
-        ),
-    ),
+    Family(types=("orion",), attention=gqa(), mlp=gated(), norm_kind="layer"),
     Family(
         types=("hyperclovax",),
         attention=gqa(bias="attention_bias"),
@@ -180,20 +145,43 @@ FAMILIES = (
         ),
     ),
     Family(
-        types=("jais2",),
-        attention=gqa(bias="attention_bias"),
-        mlp=plain(bias="mlp_bias"),
-        norm_kind="layer",
-    ),
-    Family(
-        types=("nanochat",),
-        attention=gqa(bias="attention_bias"),
-        mlp=plain("fc1", "fc2"),
-        norm_kind="none",
-    ),
-    Family(
         types=("diffllama",),
         attention=gqa(bias="attention_bias", extra=_lambdas),
         mlp=gated(bias="mlp_bias"),
+    ),
+    Family(
+        types=("chameleon_text",),
+        attention=gqa(bias="attention_bias", extra=_wide_norms),
+        mlp=gated(bias="mlp_bias"),
+    ),
+    Family(
+        types=("mllama_text_model",),
+        attention={
+            "full": gqa(),
+            "cross": gqa(scope="cross_attn", qk_norm="head", extra=_cross_gates),
+        },
+        mlp=gated(),
+        plan=_mllama_plan,
+        embed_rows=lambda config: int(config.vocab_size) + 8,
+    ),
+    Family(
+        types=("voxtral_realtime_text",),
+        attention=gqa(),
+        mlp=gated(),
+        plan=same_window(),
+        around=_ada_norm,
+    ),
+    Family(
+        types=("muse_glimmer_text",),
+        attention=gqa(bias="attention_bias", extra=output_gate),
+        mlp=gated(),
+        norms=SANDWICH,
+        plan=windowed(types=fourth_from_last_full),
+    ),
+    Family(
+        types=("doge",),
+        attention=gqa(bias="attention_bias", qk_norm="head", extra=_doge_mask),
+        mlp=gated(bias="mlp_bias", extra=_doge_experts),
+        around=_doge_residuals,
     ),
 )

@@ -1,4 +1,4 @@
-"""Encoder families: BERT and its kin, DeBERTa, ALBERT, ModernBERT, and gated rotary ones."""
+"""Encoders: BERT and its kin, DeBERTa, ALBERT, ModernBERT and its decoder, gated rotary ones."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from planner.resolve.arch.families.encoder_parts import (
     uncached,
     word_table,
 )
-from planner.resolve.arch.family import Family
+from planner.resolve.arch.family import Family, layer_types
 from planner.resolve.arch.mlp import fused_gated, plain
 from planner.resolve.arch.sheet import Plan, Sheet
 
 _BARE_TABLE = partial(word_table, normed=False)
+
+
 _ROBERTA_HEAD = partial(
     encoder_head, transform="lm_head.", norm="layer_norm", pooled=("base",), dense=("sequence",)
 )
@@ -38,6 +40,27 @@ def _modern_norms(config: Config, plan: Plan) -> tuple[str, ...]:
 
 def _modern_table(config: Config, _: Plan, s: Sheet) -> None:
     s.norm("embeddings.norm", config.hidden_size)
+
+
+def _modernbert_plan(config: Config) -> list[Plan]:
+    step = int(config.get("global_attn_every_n_layers", 3))
+    types = layer_types(config, lambda i: "sliding_attention" if i % step else "full_attention")
+    span = config.local_attention // 2 if config.get("local_attention") else None
+    return [
+        Plan("sliding" if local and span else "full", span if local else None, "dense", i == 0)
+        for i, local in enumerate(kind == "sliding_attention" for kind in types)
+    ]
+
+
+def _modernbert_extra(config: Config, _: Plan, s: Sheet) -> None:
+    kind = "layer" if config.get("norm_bias") else "layer_nobias"
+    s.norm("embeddings.norm", config.hidden_size, kind)
+
+
+def _modernbert_head(config: Config, _: Plan, s: Sheet) -> None:
+    h, kind = config.hidden_size, "layer" if config.get("norm_bias") else "layer_nobias"
+    s.linear("lm_head.dense", h, h, bias=bool(config.get("classifier_bias")), role="lm_head")
+    s.norm("lm_head.norm", h, kind, role="lm_head")
 
 
 FAMILIES = (
@@ -146,5 +169,21 @@ FAMILIES = (
         encoder_head(transform="lm_head.", norm="layer_norm", pooled=(), dense=("sequence",)),
         bias=True,
         down_bias=True,
+    ),
+    Family(
+        types=("modernbert-decoder",),
+        attention=gqa(
+            scope="attn", names=("q_proj", "k_proj", "v_proj", "Wo"), bias="attention_bias"
+        ),
+        mlp=fused_gated(up="Wi", down="Wo", bias="mlp_bias"),
+        plan=_modernbert_plan,
+        norms=lambda _, plan: ("mlp_norm",) if plan.tag else ("attn_norm", "mlp_norm"),
+        norm_kind=lambda config: "layer" if config.get("norm_bias") else "layer_nobias",
+        embed="embeddings.tok_embeddings",
+        last_norm="final_norm",
+        head="decoder",
+        head_bias="decoder_bias",
+        extra=_modernbert_extra,
+        outside=_modernbert_head,
     ),
 )

@@ -1,4 +1,4 @@
-"""The Gemma family beyond the plain decoder: shared caches, per-layer inputs, recurrence."""
+"""Gemma: norms round both halves, shared caches, per-layer inputs, recurrence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from planner.resolve.arch.mlp import gated, write_experts, write_gated
 from planner.resolve.arch.recurrent import rglru
 from planner.resolve.arch.sheet import Plan, Sheet
 
-NAMES = {"full_attention": "full", "sliding_attention": "sliding"}
+
+def _gemma3_types(config: Config) -> list[str]:
+    return layer_types(config, every(int(config.get("sliding_window_pattern", 6))))
+
+
+_NAMES = {"full_attention": "full", "sliding_attention": "sliding"}
 
 
 def _plans(config: Config, types: list[str], widths: list[int]) -> list[Plan]:
@@ -17,10 +22,10 @@ def _plans(config: Config, types: list[str], widths: list[int]) -> list[Plan]:
     first_shared = depth(config) - int(config.get("num_kv_shared_layers", 0))
     plans = []
     for i, kind in enumerate(types):
-        if kind not in NAMES:
+        if kind not in _NAMES:
             raise config.problem(f"unknown layer type '{kind}'")
         span = config.sliding_window if kind == "sliding_attention" else None
-        plans.append(Plan(NAMES[kind], span, "dense", (i >= first_shared, widths[i])))
+        plans.append(Plan(_NAMES[kind], span, "dense", (i >= first_shared, widths[i])))
     return plans
 
 
@@ -165,6 +170,23 @@ def _gemma4_around(config: Config, _: Plan, sheet: Sheet) -> None:
 
 
 FAMILIES = (
+    Family(types=("gemma",), norm_fp32=True, attention=gqa(bias="attention_bias"), mlp=gated()),
+    Family(
+        types=("gemma2",),
+        norm_fp32=True,
+        attention=gqa(bias="attention_bias", softcap="attn_logit_softcapping"),
+        mlp=gated(),
+        norms=SANDWICH,
+        plan=windowed(types=lambda config: layer_types(config, every(2))),
+    ),
+    Family(
+        types=("gemma3_text",),
+        norm_fp32=True,
+        attention=gqa(bias="attention_bias", qk_norm="head", softcap="attn_logit_softcapping"),
+        mlp=gated(),
+        norms=SANDWICH,
+        plan=windowed(types=_gemma3_types),
+    ),
     Family(
         types=("vaultgemma",),
         norm_fp32=True,

@@ -1,10 +1,10 @@
-"""Older decoders after GPT-2: fused or biased projections, plain MLPs, learned positions."""
+"""GPT, GPT-2 and the decoders of EleutherAI: plain MLPs, layer norms with biases."""
 
 from __future__ import annotations
 
-from planner.resolve.arch.attention import even_head_dim, fused_qkv, gqa, heads
+from planner.resolve.arch.attention import even_head_dim, fused_qkv, gqa, heads, note_attention
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import PRE_NORM, Family
+from planner.resolve.arch.family import Family, depth
 from planner.resolve.arch.mlp import plain
 from planner.resolve.arch.sheet import Plan, Sheet
 
@@ -29,40 +29,45 @@ def _neo_plan(config: Config) -> list[Plan]:
     return [Plan("sliding", config.window_size) if kind == "local" else Plan() for kind in kinds]
 
 
-def _falcon_kv(config: Config) -> int:
-    if config.new_decoder_architecture:
-        return int(config.get("num_kv_heads") or heads(config))
-    return 1 if config.multi_query else heads(config)
+def _japanese_plan(config: Config) -> list[Plan]:
+    last = depth(config) - 1
+    return [Plan(tag=i == last) for i in range(depth(config))]
 
 
-def _falcon_norms(config: Config, _: Plan) -> tuple[str, ...]:
-    two = config.get("num_ln_in_parallel_attn")
-    if two is None and config.new_decoder_architecture:
-        two = 2
-    if config.new_decoder_architecture and two == 2:
-        return ("ln_attn", "ln_mlp")
-    return ("input_layernorm",) if config.parallel_attn else PRE_NORM
-
-
-def _opt_norms(config: Config) -> str:
-    return "layer" if config.get("layer_norm_elementwise_affine", True) else "none"
-
-
-def _opt_width(config: Config) -> int:
-    return int(config.get("word_embed_proj_dim") or config.hidden_size)
-
-
-def _opt_extra(config: Config, _: Plan, s: Sheet) -> None:
-    h, e = config.hidden_size, _opt_width(config)
-    s.embedding("embed_positions", config.max_position_embeddings + 2, h, split="replicated")
-    if e != h:
-        s.linear("project_out", h, e, role="embedding", split="replicated")
-        s.linear("project_in", e, h, role="embedding", split="replicated")
-    if config.do_layer_norm_before and not config.get("_remove_final_layer_norm"):
-        s.norm("final_layer_norm", h)
+def _japanese_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
+    s = sheet.at("attention", "attention")
+    h, q = config.hidden_size, heads(config)
+    s.linear("query_key_value", h, 3 * h)
+    s.linear("dense", h, h, split="row")
+    if plan.tag:
+        s.param("dense_bias", h, kind="bias")
+    note_attention(sheet, plan, q=q, kv=q, dim=even_head_dim(config), fused_qkv=True)
 
 
 FAMILIES = (
+    Family(
+        types=("openai-gpt",),
+        attention=fused_qkv(scope="attn", qkv="c_attn", out="c_proj", transposed=True),
+        mlp=plain(
+            "c_fc",
+            "c_proj",
+            inner=lambda config: 4 * int(config.hidden_size),
+            bias=True,
+            transposed=True,
+        ),
+        norms=("ln_1", "ln_2"),
+        norm_kind="layer",
+        root="transformer",
+        embed="tokens_embed",
+        stack="h",
+        last_norm="",
+        extra=lambda config, _, s: s.embedding(
+            "positions_embed",
+            config.max_position_embeddings,
+            config.hidden_size,
+            split="replicated",
+        ),
+    ),
     Family(
         types=("gpt2", "gpt-sw3"),
         attention=fused_qkv(scope="attn", qkv="c_attn", out="c_proj", transposed=True),
@@ -91,18 +96,6 @@ FAMILIES = (
         stack="h",
         last_norm="ln_f",
         extra=_positions,
-    ),
-    Family(
-        types=("gpt_neox",),
-        attention=fused_qkv(
-            scope="attention", qkv="query_key_value", out="dense", bias="attention_bias"
-        ),
-        mlp=plain("dense_h_to_4h", "dense_4h_to_h", bias=True),
-        norm_kind="layer",
-        root="gpt_neox",
-        embed="embed_in",
-        last_norm="final_layer_norm",
-        parallel="use_parallel_residual",
     ),
     Family(
         types=("gptj",),
@@ -156,90 +149,30 @@ FAMILIES = (
         extra=_positions,
     ),
     Family(
-        types=("bloom",),
-        attention=fused_qkv(scope="self_attention", qkv="query_key_value", out="dense"),
-        mlp=plain(
-            "dense_h_to_4h",
-            "dense_4h_to_h",
-            inner=lambda config: 4 * int(config.hidden_size),
-            bias=True,
-        ),
-        norm_kind="layer",
-        root="transformer",
-        embed="word_embeddings",
-        stack="h",
-        last_norm="ln_f",
-        extra=lambda config, _, s: s.norm("word_embeddings_layernorm", config.hidden_size),
-    ),
-    Family(
-        types=("falcon",),
+        types=("gpt_neox",),
         attention=fused_qkv(
-            scope="self_attention", qkv="query_key_value", out="dense", bias="bias", kv=_falcon_kv
+            scope="attention", qkv="query_key_value", out="dense", bias="attention_bias"
         ),
+        mlp=plain("dense_h_to_4h", "dense_4h_to_h", bias=True),
+        norm_kind="layer",
+        root="gpt_neox",
+        embed="embed_in",
+        last_norm="final_layer_norm",
+        parallel="use_parallel_residual",
+    ),
+    Family(
+        types=("gpt_neox_japanese",),
+        attention=_japanese_attention,
         mlp=plain(
             "dense_h_to_4h",
             "dense_4h_to_h",
-            inner=lambda config: int(config.get("ffn_hidden_size") or 4 * config.hidden_size),
-            bias="bias",
+            inner=lambda config: int(config.intermediate_multiple_size * config.hidden_size),
         ),
-        norms=_falcon_norms,
+        plan=_japanese_plan,
         norm_kind="layer",
-        root="transformer",
-        embed="word_embeddings",
-        stack="h",
-        last_norm="ln_f",
-        parallel="parallel_attn",
-    ),
-    Family(
-        types=("mpt",),
-        attention=fused_qkv(scope="attn", qkv="Wqkv", out="out_proj", bias=False),
-        mlp=plain(scope="ffn", inner=lambda config: 4 * int(config.hidden_size)),
-        norms=("norm_1", "norm_2"),
-        norm_kind="layer_nobias",
-        root="transformer",
-        embed="wte",
-        stack="blocks",
-        last_norm="norm_f",
-    ),
-    Family(
-        types=("opt",),
-        attention=gqa(
-            names=("q_proj", "k_proj", "v_proj", "out_proj"), bias="enable_bias", dims=even_head_dim
-        ),
-        mlp=plain("fc1", "fc2", scope="", inner="ffn_dim", bias="enable_bias"),
-        norms=("self_attn_layer_norm", "final_layer_norm"),
-        norm_kind=_opt_norms,
-        inner="decoder.",
-        embed_width=_opt_width,
-        last_norm="",
-        extra=_opt_extra,
-    ),
-    Family(
-        types=("xglm",),
-        attention=gqa(
-            names=("q_proj", "k_proj", "v_proj", "out_proj"), bias=True, dims=even_head_dim
-        ),
-        mlp=plain("fc1", "fc2", scope="", inner="ffn_dim", bias=True),
-        norms=("self_attn_layer_norm", "final_layer_norm"),
-        norm_kind="layer",
-        last_norm="layer_norm",
-    ),
-    Family(
-        types=("biogpt",),
-        attention=gqa(
-            names=("q_proj", "k_proj", "v_proj", "out_proj"), bias=True, dims=even_head_dim
-        ),
-        mlp=plain("fc1", "fc2", scope="", bias=True),
-        norms=("self_attn_layer_norm", "final_layer_norm"),
-        norm_kind="layer",
-        root="biogpt",
-        last_norm="layer_norm",
-        head="output_projection",
-        extra=lambda config, _, s: s.embedding(
-            "embed_positions",
-            config.max_position_embeddings + 2,
-            config.hidden_size,
-            split="replicated",
-        ),
+        root="gpt_neox_japanese",
+        embed="embed_in",
+        last_norm="final_layer_norm",
+        head="embed_out",
     ),
 )

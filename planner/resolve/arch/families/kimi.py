@@ -1,12 +1,20 @@
-"""Kimi Linear, and Kimi K3 over it: experts in a latent space, and wider output gates."""
+"""Kimi delta attention beside latent attention: Kimi Linear and K3, Bailing hybrid."""
 
 from __future__ import annotations
 
 from planner.resolve.arch.attention import heads, mla
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families.mla import EXPERTS, one_dense
-from planner.resolve.arch.family import Family, after_dense, depth, layer_types, windowed
+from planner.resolve.arch.family import (
+    Family,
+    after_dense,
+    depth,
+    every,
+    layer_types,
+    one_dense,
+    windowed,
+)
 from planner.resolve.arch.mlp import (
+    EXPERTS,
     experts_of,
     gated,
     shared_total,
@@ -14,7 +22,6 @@ from planner.resolve.arch.mlp import (
     write_experts,
     write_gated,
 )
-from planner.resolve.arch.multimodal.composite import Composite
 from planner.resolve.arch.recurrent import kimi_delta
 from planner.resolve.arch.sheet import Plan, Sheet
 
@@ -35,7 +42,7 @@ def _mlps(config: Config) -> list[str]:
     return after_dense()(config)
 
 
-def _output_gate(config: Config, _: Plan, s: Sheet) -> None:
+def _full_gate(config: Config, _: Plan, s: Sheet) -> None:
     if config.get("mla_use_output_gate"):
         config.assume("the latent attention's output gate is taken as one full matrix")
         s.linear("g_proj", config.hidden_size, heads(config) * int(config.v_head_dim))
@@ -77,47 +84,29 @@ def _unread(config: Config, _: Plan, s: Sheet) -> None:
         config.assume("weights of the attention over earlier blocks' residuals are not counted")
 
 
-def _k3(config: Config, text: Config, s: Sheet) -> None:
-    """MoonViT with a wider attention than its stream, and a merger of two by two patches."""
-    own = config.sub("vision_config")
-    config.assume("the vision tower and its projector are read from the names of their fields")
-    h, p, wide = int(own.vt_hidden_size), int(own.patch_size), int(own.qkv_hidden_size)
-    b, v = bool(own.get("linear_bias")), s.at("vision_tower")
-    v.conv("patch_embed.proj", h, 3, p, p, bias=bool(own.get("patch_embed_proj_bias")))
-    v.param("patch_embed.pos_emb.weight", own.init_pos_emb_height, own.init_pos_emb_width, h)
-    block = v.at("encoder.blocks.{j}", copies=int(own.vt_num_hidden_layers))
-    block.linear("wqkv", h, 3 * wide, bias=bool(own.get("attn_bias")))
-    block.linear("wo", wide, h, bias=bool(own.get("attn_bias")))
-    inner = int(own.vt_intermediate_size)
-    block.linear("mlp.fc0", h, inner, bias=b)
-    block.linear("mlp.fc1", inner, h, bias=b)
-    kind = "rms" if own.get("norm_type") == "rmsnorm" else "layer"
-    for name in ("norm0", "norm1"):
-        block.norm(name, h, kind)
-    v.norm("encoder.final_layernorm", h, kind)
-    merged = h * own.merge_kernel_size[0] * own.merge_kernel_size[1]
-    x = s.at("mm_projector")
-    x.norm("pre_norm", h, kind)
-    x.linear("in_proj", merged, merged, bias=b)
-    x.linear("out_proj", merged, text.hidden_size, bias=b)
+def _head_gate(config: Config, _: Plan, s: Sheet) -> None:
+    s.linear("g_proj", config.hidden_size, heads(config))
+
+
+def _bailing_types(config: Config) -> list[str]:
+    return layer_types(config, every(int(config.layer_group_size), "linear_attention"))
 
 
 FAMILIES = (
     Family(
         types=("kimi_linear",),
-        attention={"full": mla(extra=_output_gate), "linear": kimi_delta()},
+        attention={"full": mla(extra=_full_gate), "linear": kimi_delta()},
         mlp={"dense": gated(), "moe": _experts},
         plan=windowed(_mlps, types=_types, mixers={"linear_attention": "linear"}),
         extra=_unread,
     ),
-)
-KIMI_COMPOSITES = (
-    Composite(
-        types=("kimi_k3",),
-        parts=_k3,
-        text_root="language_model.model",
-        head="language_model.lm_head",
-        prefix="",
-        tie="text",
+    Family(
+        types=("bailing_hybrid",),
+        attention={
+            "full": mla(extra=_head_gate),
+            "linear": kimi_delta(narrow=False),
+        },
+        mlp={"dense": gated(), "moe": EXPERTS},
+        plan=windowed(after_dense(), types=_bailing_types, mixers={"linear_attention": "linear"}),
     ),
 )

@@ -1,29 +1,23 @@
-"""Decoders of gated delta rules, lightning attention and short convolutions."""
+"""Decoders of gated delta rules or lightning attention beside full attention."""
 
 from __future__ import annotations
 
-from planner.resolve.arch.attention import even_head_dim, gqa
+from planner.resolve.arch.attention import gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families.mamba import LINEAR
-from planner.resolve.arch.families.moe import QWEN_SHARED
 from planner.resolve.arch.family import (
+    LINEAR,
     PRE_NORM,
     SANDWICH,
     Family,
-    after_dense,
     all_moe,
+    depth,
     every,
     layer_types,
     sparse_steps,
     windowed,
 )
-from planner.resolve.arch.mlp import gated, moe
-from planner.resolve.arch.recurrent import (
-    gated_delta,
-    lightning,
-    short_conv,
-    split_delta,
-)
+from planner.resolve.arch.mlp import QWEN_SHARED, gated, moe
+from planner.resolve.arch.recurrent import gated_delta, lightning, split_delta
 
 
 def _qwen_next_types(config: Config) -> list[str]:
@@ -38,30 +32,9 @@ def _olmo_hybrid_types(config: Config) -> list[str]:
     return types
 
 
-def _lfm_types(config: Config) -> list[str]:
-    full = config.get("full_attn_idxs")
-    return layer_types(config, lambda i: "full_attention" if full is None or i in full else "conv")
-
-
-def _lfm_width(config: Config) -> int:
-    """Two thirds of the given width, scaled and rounded up, where the config asks for it."""
-    width = int(config.intermediate_size)
-    if not config.get("block_auto_adjust_ff_dim"):
-        return width
-    width = int(2 * width / 3)
-    if config.get("block_ffn_dim_multiplier") is not None:
-        width = int(config.block_ffn_dim_multiplier * width)
-        step = int(config.block_multiple_of)
-        width = step * ((width + step - 1) // step)
-    return width
-
-
-LFM_ATTENTION = gqa(
-    names=("q_proj", "k_proj", "v_proj", "out_proj"),
-    dims=even_head_dim,
-    qk_norm="head",
-    qk_names=("q_layernorm", "k_layernorm"),
-)
+def _minimax_m1_types(config: Config) -> list[str]:
+    kinds = config.get("attn_type_list") or [1] * depth(config)
+    return ["full_attention" if kind else "linear_attention" for kind in kinds]
 
 
 FAMILIES = (
@@ -96,6 +69,16 @@ FAMILIES = (
         plan=windowed(all_moe, types=_qwen_next_types, mixers=LINEAR),
     ),
     Family(
+        types=("olmo_hybrid",),
+        attention={
+            "full": gqa(bias="attention_bias", qk_norm="full"),
+            "linear": split_delta(),
+        },
+        mlp=gated(),
+        plan=windowed(types=_olmo_hybrid_types, mixers=LINEAR),
+        norms=lambda _, plan: PRE_NORM if plan.mixer == "linear" else SANDWICH[1::2],
+    ),
+    Family(
         types=("minimax",),
         attention={"full": gqa(), "linear": lightning()},
         mlp=moe(inner="intermediate_size"),
@@ -108,38 +91,9 @@ FAMILIES = (
         ),
     ),
     Family(
-        types=("olmo_hybrid",),
-        attention={
-            "full": gqa(bias="attention_bias", qk_norm="full"),
-            "linear": split_delta(),
-        },
-        mlp=gated(),
-        plan=windowed(types=_olmo_hybrid_types, mixers=LINEAR),
-        norms=lambda _, plan: PRE_NORM if plan.mixer == "linear" else SANDWICH[1::2],
-    ),
-    Family(
-        types=("lfm2",),
-        attention={
-            "full": LFM_ATTENTION,
-            "conv": short_conv(),
-        },
-        mlp=gated(scope="feed_forward", inner=_lfm_width, names=("w1", "w3", "w2")),
-        plan=windowed(types=_lfm_types, mixers={"conv": "conv"}),
-        norms=("operator_norm", "ffn_norm"),
-        last_norm="embedding_norm",
-    ),
-    Family(
-        types=("lfm2_moe",),
-        attention={
-            "full": LFM_ATTENTION,
-            "conv": short_conv(),
-        },
-        mlp={
-            "dense": gated(scope="feed_forward", names=("w1", "w3", "w2")),
-            "moe": moe(scope="feed_forward"),
-        },
-        plan=windowed(after_dense("num_dense_layers"), types=_lfm_types, mixers={"conv": "conv"}),
-        norms=("operator_norm", "ffn_norm"),
-        last_norm="embedding_norm",
+        types=("minimax_m1", "minimax_text_01"),
+        attention={"full": gqa(), "linear": lightning()},
+        mlp=moe(scope="block_sparse_moe", inner="intermediate_size"),
+        plan=windowed(all_moe, types=_minimax_m1_types, mixers={"linear_attention": "linear"}),
     ),
 )

@@ -1,24 +1,13 @@
-"""Decoders that are wholly or partly recurrent."""
+"""Mamba, and hybrids of it with attention."""
 
 from __future__ import annotations
 
 from planner.resolve.arch.attention import gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families.moe import granite_shared
-from planner.resolve.arch.family import (
-    Family,
-    depth,
-    layer_types,
-    windowed,
-)
-from planner.resolve.arch.mlp import gated, moe, plain
-from planner.resolve.arch.recurrent import (
-    mamba1,
-    mamba2,
-)
+from planner.resolve.arch.family import LINEAR, Family, depth, layer_types, windowed
+from planner.resolve.arch.mlp import gated, granite_shared, moe, plain
+from planner.resolve.arch.recurrent import mamba1, mamba2
 from planner.resolve.arch.sheet import Block, Plan, Sheet
-
-LINEAR = {"linear_attention": "linear"}
 
 
 def _expanded(config: Config) -> int:

@@ -1,58 +1,25 @@
-"""Mixtures of experts, and decoders with latent attention."""
+"""Mixtures of experts in every layer: Mixtral and its kin."""
 
 from __future__ import annotations
 
-from planner.resolve.arch.attention import fused_qkv, gqa, head_dim, heads, note_attention
+from typing import Any
+
+from planner.resolve.arch.attention import fused_qkv, gqa, head_dim
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.family import (
     PRE_NORM,
     SANDWICH,
     Family,
-    after_dense,
     all_moe,
     by_layer,
-    depth,
     every,
+    fourth_full,
     layer_types,
     same_window,
-    sparse_steps,
     windowed,
 )
-from planner.resolve.arch.mlp import gated, moe, shared_total
+from planner.resolve.arch.mlp import granite_shared, moe, write_gated
 from planner.resolve.arch.sheet import Plan, Sheet
-
-
-def _qwen2_moe_types(config: Config) -> list[str]:
-    first = int(config.get("max_window_layers", 0))
-    return layer_types(
-        config,
-        lambda i: "sliding_attention" if (i + 1) % 2 and i < first else "full_attention",
-    )
-
-
-def granite_shared(config: Config, _: Plan, sheet: Sheet) -> None:
-    """Granite's shared MLP beside the experts, with gate and up in one matrix."""
-    width = int(config.get("shared_intermediate_size", 0))
-    if width:
-        s = sheet.at("shared_mlp", "shared_experts")
-        s.linear("input_linear", config.hidden_size, 2 * width)
-        s.linear("output_linear", width, config.hidden_size, split="row")
-        sheet.layer["shared_intermediate_size"] = width
-
-
-def _output_gate(config: Config, _: Plan, s: Sheet) -> None:
-    s.linear("gate_proj", config.hidden_size, heads(config) * head_dim(config))
-
-
-def _ernie_mlps(config: Config) -> list[str]:
-    end = config.moe_layer_end_index
-    last = depth(config) - 1 if end == -1 else end
-    return [
-        "moe"
-        if (i + 1) % config.moe_layer_interval == 0 and config.moe_layer_start_index <= i <= last
-        else "dense"
-        for i in range(depth(config))
-    ]
 
 
 def _first_top_k(config: Config) -> int:
@@ -60,38 +27,9 @@ def _first_top_k(config: Config) -> int:
     return int(value[0] if isinstance(value, list) else value)
 
 
-def _jetmoe_experts(s: Sheet, config: Config, wide: int, n_out: int) -> None:
-    h, e = config.hidden_size, config.num_local_experts
-    s.param("bias", h, kind="bias")
-    for name, shape in (("input_linear", (e, wide, h)), ("output_linear", (e, h, n_out))):
-        s.param(f"{name}.weight", *shape, kind="experts", role="routed_experts", split="experts")
-    s.linear("router.layer", h, e, role="router", split="replicated")
-
-
-def _jetmoe_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
-    """Experts over query and output projections, one shared key-value projection."""
-    s = sheet.at("self_attention", "attention")
-    kv = config.kv_channels * config.num_key_value_heads
-    _jetmoe_experts(s.at("experts"), config, kv, kv)
-    s.linear("kv_proj", config.hidden_size, 2 * kv, split="kv")
-    note_attention(
-        sheet,
-        plan,
-        q=config.num_key_value_heads * config.num_experts_per_tok,
-        kv=config.num_key_value_heads,
-        dim=config.kv_channels,
-    )
-
-
-def _jetmoe_mlp(config: Config, plan: Plan, sheet: Sheet) -> None:
-    width = config.intermediate_size
-    _jetmoe_experts(sheet.at("mlp", "mlp"), config, 2 * width, width)
-    sheet.layer.update(
-        mlp="moe",
-        num_experts=config.num_local_experts,
-        num_experts_per_tok=config.num_experts_per_tok,
-        moe_intermediate_size=width,
-    )
+def _first(value: Any) -> int:
+    """A number that some files give once for each layer."""
+    return int(value[0] if isinstance(value, list) else value)
 
 
 def _dbrx_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
@@ -125,11 +63,19 @@ def _dbrx_ffn(config: Config, plan: Plan, sheet: Sheet) -> None:
     )
 
 
-QWEN_SHARED = moe(
-    shared="shared_expert_intermediate_size",
-    shared_scope="shared_expert",
-    shared_gate="shared_expert_gate",
-)
+def _arctic_residual(config: Config, _: Plan, sheet: Sheet) -> None:
+    """A dense MLP of the hidden width beside the experts."""
+    h = config.hidden_size
+    write_gated(sheet.at("residual_mlp", "mlp"), h, h, names=("w1", "w3", "w2"))
+    sheet.layer["intermediate_size"] = h
+
+
+def _dense_beside(config: Config, _: Plan, sheet: Sheet) -> None:
+    """A dense MLP whose output is added to that of the experts."""
+    if config.get("residual_moe"):
+        write_gated(sheet.at("mlp", "mlp"), config.hidden_size, config.intermediate_size)
+        sheet.layer["intermediate_size"] = int(config.intermediate_size)
+
 
 FAMILIES = (
     Family(
@@ -137,30 +83,6 @@ FAMILIES = (
         attention=gqa(),
         mlp=moe(inner="intermediate_size"),
         plan=same_window(all_moe),
-    ),
-    Family(
-        types=("qwen3_moe", "qwen3_vl_moe_text", "qwen3_omni_moe_text"),
-        attention=gqa(bias="attention_bias", qk_norm="head"),
-        mlp={"dense": gated(), "moe": moe()},
-        plan=windowed(
-            sparse_steps,
-            types=lambda config: ["sliding_attention"] * config.num_hidden_layers,
-            window=lambda config: (
-                config.get("sliding_window") if config.get("use_sliding_window") else None
-            ),
-        ),
-    ),
-    Family(
-        types=("qwen2_moe",),
-        attention=gqa(bias="qkv_bias", out_bias=False),
-        mlp={"dense": gated(), "moe": QWEN_SHARED},
-        plan=windowed(
-            sparse_steps,
-            types=_qwen2_moe_types,
-            window=lambda config: (
-                config.get("sliding_window") if config.get("use_sliding_window") else None
-            ),
-        ),
     ),
     Family(
         types=("phimoe",),
@@ -203,63 +125,53 @@ FAMILIES = (
         around=granite_shared,
     ),
     Family(
-        types=("glm4_moe",),
-        attention=gqa(bias="attention_bias", out_bias=False, qk_norm="head", norm_if="use_qk_norm"),
-        mlp={"dense": gated(), "moe": moe(shared=shared_total)},
-        plan=by_layer(after_dense()),
+        types=("granitemoe_swa",),
+        attention=gqa(bias="attention_bias", sinks=True),
+        mlp=moe(scope="block_sparse_moe", router="router", inner="intermediate_size"),
+        plan=windowed(all_moe, types=fourth_full),
+        around=granite_shared,
     ),
     Family(
-        types=("glm4v_moe_text",),
-        attention=gqa(bias="attention_bias", out_bias=False),
-        mlp={"dense": gated(), "moe": moe(shared=shared_total)},
-        plan=by_layer(after_dense()),
+        types=("minimax_m2",),
+        attention=gqa(qk_norm="full"),
+        mlp=moe(inner="intermediate_size"),
+        plan=by_layer(all_moe),
     ),
     Family(
-        types=("dots1",),
-        attention=gqa(bias="attention_bias", qk_norm="head"),
-        mlp={"dense": gated(), "moe": moe(shared=shared_total)},
-        plan=windowed(after_dense()),
-    ),
-    Family(
-        types=("afmoe",),
-        attention=gqa(bias="attention_bias", qk_norm="head", extra=_output_gate),
-        mlp={
-            "dense": gated(),
-            "moe": moe(
-                router="router.gate",
-                router_linear=True,
-                correction="expert_bias",
-                shared=lambda config: int(config.num_shared_experts * config.moe_intermediate_size),
-            ),
-        },
-        plan=windowed(
-            after_dense("num_dense_layers"),
-            types=lambda config: layer_types(
-                config, every(int(config.get("global_attn_every_n_layers", 4)))
-            ),
+        types=("aria_text",),
+        attention=gqa(bias="attention_bias"),
+        mlp=moe(
+            router="router",
+            inner="intermediate_size",
+            flipped=True,
+            shared=lambda config: int(config.intermediate_size * config.moe_num_shared_experts),
+            shared_bias="mlp_bias",
         ),
-        norms=(*PRE_NORM, "pre_mlp_layernorm", "post_mlp_layernorm"),
+        plan=by_layer(all_moe),
     ),
     Family(
-        types=("ernie4_5_moe",),
-        attention=gqa(bias="use_bias"),
-        mlp={
-            "dense": gated(bias="use_bias"),
-            "moe": moe(
-                extra=lambda config, _, s: s.param(
-                    "gate.moe_statics.e_score_correction_bias",
-                    1,
-                    config.moe_num_experts,
-                    role="router",
-                ),
-                shared=lambda config: int(
-                    config.moe_num_shared_experts * config.moe_intermediate_size
-                ),
-                shared_bias="use_bias",
+        types=("hunyuan",),
+        attention=gqa(
+            bias="attention_bias",
+            dims=lambda config: int(config.get("attention_head_dim") or head_dim(config)),
+            qk_norm="head",
+            norm_if="use_qk_norm",
+            qk_names=("query_layernorm", "key_layernorm"),
+        ),
+        mlp=moe(
+            router="gate.wg",
+            router_linear=True,
+            inner=lambda config: _first(
+                config.get("moe_intermediate_size") or config.intermediate_size
             ),
-        },
-        plan=by_layer(_ernie_mlps),
-        head_bias="use_bias",
+            top_k=lambda config: _first(config.moe_topk),
+            shared=lambda config: (
+                _first(config.get("num_shared_expert") or 0)
+                * _first(config.get("moe_intermediate_size") or config.intermediate_size)
+            ),
+            shared_scope="shared_mlp",
+        ),
+        plan=by_layer(all_moe),
     ),
     Family(
         types=("hunyuan_v1_moe",),
@@ -277,10 +189,38 @@ FAMILIES = (
         plan=by_layer(all_moe),
     ),
     Family(
-        types=("jetmoe",),
-        attention=_jetmoe_attention,
-        mlp=_jetmoe_mlp,
+        types=("kolibri1",),
+        attention=gqa(bias="attention_bias", qk_norm="head"),
+        mlp=moe(shared="shared_expert_intermediate_size"),
+        plan=windowed(all_moe, types=lambda config: layer_types(config, every(5))),
+        norms=(*PRE_NORM, "post_self_attn_layernorm", "post_mlp_layernorm"),
+    ),
+    Family(
+        types=("grok-1",),
+        attention=gqa(scope="attn"),
+        mlp=moe(scope="moe_block", router_linear=True, inner="intermediate_size"),
         plan=by_layer(all_moe),
+        norms=("pre_attn_norm", "post_attn_norm", "pre_moe_norm", "post_moe_norm"),
+    ),
+    Family(
+        types=("grok-2",),
+        attention=gqa(),
+        mlp=moe(scope="block_sparse_moe", router_linear=True),
+        plan=by_layer(all_moe),
+        norms=("pre_attn_norm", "post_attn_norm", "pre_moe_norm", "post_moe_norm"),
+        around=_dense_beside,
+    ),
+    Family(
+        types=("arctic",),
+        attention=gqa(),
+        mlp=moe(
+            scope="block_sparse_moe",
+            router_linear=True,
+            inner="intermediate_size",
+        ),
+        plan=by_layer(all_moe),
+        norms=("input_layernorm", "post_attention_layernorm", "residual_layernorm"),
+        around=_arctic_residual,
     ),
     Family(
         types=("dbrx",),

@@ -1,26 +1,20 @@
-"""More mixtures of experts: layer-dependent heads, gates and windows."""
+"""Mixtures of experts with attention of their own: heads by layer, experts in it, convolutions."""
 
 from __future__ import annotations
 
-from planner.resolve.arch.attention import gqa, head_dim, heads, kv_heads, note_attention
+from planner.resolve.arch.attention import head_dim, heads, kv_heads, note_attention
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families.dense import exaone_types, exaone_window
-from planner.resolve.arch.families.mla import one_dense
 from planner.resolve.arch.family import (
     Family,
-    after_dense,
     all_moe,
     by_layer,
     depth,
     layer_types,
+    one_dense,
     windowed,
 )
-from planner.resolve.arch.mlp import gated, moe, shared_total
+from planner.resolve.arch.mlp import gated, moe, write_experts
 from planner.resolve.arch.sheet import Plan, Sheet
-
-
-def _shared(config: Config) -> int:
-    return int(config.num_shared_experts * config.moe_intermediate_size)
 
 
 def _laguna_plan(config: Config) -> list[Plan]:
@@ -70,41 +64,6 @@ def _mimo_window(config: Config) -> int | None:
     return int(given) + 1 if given is not None else config.get("sliding_window")
 
 
-def _llama4_plan(config: Config) -> list[Plan]:
-    sparse = config.get("moe_layers")
-    if sparse is None:
-        step = int(config.interleave_moe_layer_step)
-        sparse = list(range(step - 1, depth(config), step))
-    rotary = config.get("no_rope_layers") or None
-    step = int(config.get("no_rope_layer_interval", 4))
-    types = layer_types(
-        config,
-        lambda i: (
-            "chunked_attention" if (rotary[i] if rotary else (i + 1) % step) else "full_attention"
-        ),
-    )
-    chunk = int(config.attention_chunk_size)
-    return [
-        Plan(
-            "chunked" if kind == "chunked_attention" else "full",
-            chunk if kind == "chunked_attention" else None,
-            "moe" if i in sparse else "dense",
-        )
-        for i, kind in enumerate(types)
-    ]
-
-
-def _m3_index(config: Config, plan: Plan, s: Sheet) -> None:
-    if plan.tag == "indexed":
-        x = s.at("indexer")
-        h, d = config.hidden_size, config.index_head_dim
-        x.linear("q_proj", h, config.index_n_heads * d, split="replicated")
-        x.linear("k_proj", h, d, split="replicated")
-        x.norm("q_norm", d)
-        x.norm("k_norm", d)
-        s.layer["indexer_elements_per_token"] = d
-
-
 def _step_plan(config: Config) -> list[Plan]:
     n = depth(config)
     listed = config.get("mlp_layer_types")
@@ -139,19 +98,99 @@ def _step_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
     note_attention(sheet, plan, q=q, kv=g, dim=d, qk_norm=True, attention_bias=b)
 
 
+def _jetmoe_experts(s: Sheet, config: Config, wide: int, n_out: int) -> None:
+    h, e = config.hidden_size, config.num_local_experts
+    s.param("bias", h, kind="bias")
+    for name, shape in (("input_linear", (e, wide, h)), ("output_linear", (e, h, n_out))):
+        s.param(f"{name}.weight", *shape, kind="experts", role="routed_experts", split="experts")
+    s.linear("router.layer", h, e, role="router", split="replicated")
+
+
+def _jetmoe_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
+    """Experts over query and output projections, one shared key-value projection."""
+    s = sheet.at("self_attention", "attention")
+    kv = config.kv_channels * config.num_key_value_heads
+    _jetmoe_experts(s.at("experts"), config, kv, kv)
+    s.linear("kv_proj", config.hidden_size, 2 * kv, split="kv")
+    note_attention(
+        sheet,
+        plan,
+        q=config.num_key_value_heads * config.num_experts_per_tok,
+        kv=config.num_key_value_heads,
+        dim=config.kv_channels,
+    )
+
+
+def _jetmoe_mlp(config: Config, plan: Plan, sheet: Sheet) -> None:
+    width = config.intermediate_size
+    _jetmoe_experts(sheet.at("mlp", "mlp"), config, 2 * width, width)
+    sheet.layer.update(
+        mlp="moe",
+        num_experts=config.num_local_experts,
+        num_experts_per_tok=config.num_experts_per_tok,
+        moe_intermediate_size=width,
+    )
+
+
+def _zaya_plan(config: Config) -> list[Plan]:
+    types = config.get("layer_types") or ["hybrid"] * depth(config)
+    plans = []
+    for i, kind in enumerate(types[: depth(config)]):
+        span = config.get("sliding_window") if kind == "hybrid_sliding" else None
+        plans.append(Plan("sliding" if span else "full", span, "moe", i == 0))
+    return plans
+
+
+def _zaya_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
+    """Compressed convolutional attention: convolved queries and keys, half-delayed values."""
+    s = sheet.at("self_attn", "attention")
+    h, q, g, d = config.hidden_size, heads(config), kv_heads(config), head_dim(config)
+    b = bool(config.get("attention_bias"))
+    s.linear("o_proj", q * d, h, bias=b, split="row")
+    x, wide = s.at("qkv_proj"), (q + g) * d
+    x.linear("q_proj", h, q * d, bias=b)
+    x.linear("k_proj", h, g * d, bias=b, split="kv")
+    x.linear("v_proj_current", h, g * d // 2, bias=b, split="kv")
+    x.linear("v_proj_delayed", h, g * d // 2, bias=b, split="kv")
+    x.conv("conv_qk_depthwise", wide, 1, config.cca_time0)
+    x.conv("conv_qk_grouped", wide, wide // (q + g), config.cca_time1)
+    s.param("qk_norm.temp", g, role="norm")
+    note_attention(sheet, plan, q=q, kv=g, dim=d, qk_norm=True, attention_bias=b)
+
+
+def _zaya_mlp(config: Config, plan: Plan, sheet: Sheet) -> None:
+    """A router that is a small MLP, over experts and one class of none."""
+    h, r, e = config.hidden_size, config.router_hidden_size, config.num_experts
+    g = sheet.at("mlp.gate", "router")
+    g.linear("down_proj", h, r, bias=True, split="replicated")
+    if not plan.tag:
+        g.param("router_states_scale", r)
+    m = g.at("router_mlp")
+    m.norm("norm", r, role="router")
+    m.linear("fc1", r, r, bias=True, split="replicated")
+    m.linear("fc2", r, r, bias=True, split="replicated")
+    m.linear("out_proj", r, e + 1, split="replicated")
+    width = int(config.moe_intermediate_size)
+    write_experts(sheet.at("mlp.experts"), e, h, width)
+    for name in ("post_attention_residual_scale", "post_mlp_residual_scale"):
+        s = sheet.at(name, "attention" if "attention" in name else "mlp")
+        for part in ("hidden_states", "residual"):
+            s.param(f"{part}_scale", h)
+            s.param(f"{part}_bias", h, kind="bias")
+    sheet.layer.update(
+        mlp="moe",
+        num_experts=e,
+        num_experts_per_tok=config.num_experts_per_tok,
+        moe_intermediate_size=width,
+    )
+
+
+def _zaya_extra(config: Config, _: Plan, s: Sheet) -> None:
+    s.param("input_hidden_states_scale", config.hidden_size, role="other")
+    s.param("input_hidden_states_bias", config.hidden_size, role="other")
+
+
 FAMILIES = (
-    Family(
-        types=("exaone_moe",),
-        attention=gqa(qk_norm="head"),
-        mlp={"dense": gated(), "moe": moe(shared=_shared)},
-        plan=windowed(after_dense(), types=exaone_types, window=exaone_window),
-    ),
-    Family(
-        types=("solar_open",),
-        attention=gqa(bias="attention_bias", out_bias=False, qk_norm="head", norm_if="use_qk_norm"),
-        mlp={"dense": gated(), "moe": moe(shared=shared_total)},
-        plan=by_layer(after_dense()),
-    ),
     Family(
         types=("laguna",),
         attention=_laguna_attention,
@@ -173,41 +212,6 @@ FAMILIES = (
         plan=windowed(one_dense, types=_mimo_types, window=_mimo_window),
     ),
     Family(
-        types=("minimax_m2",),
-        attention=gqa(qk_norm="full"),
-        mlp=moe(inner="intermediate_size"),
-        plan=by_layer(all_moe),
-    ),
-    Family(
-        types=("mellum",),
-        attention=gqa(bias="attention_bias", qk_norm="head"),
-        mlp={"dense": gated(), "moe": moe()},
-        plan=windowed(
-            lambda config: (
-                after_dense()(config)
-                if config.get("mlp_layer_types") is not None
-                else all_moe(config)
-            )
-        ),
-    ),
-    Family(
-        types=("llama4_text",),
-        attention=gqa(bias="attention_bias"),
-        mlp={
-            "dense": gated(scope="feed_forward", inner="intermediate_size_mlp"),
-            "moe": moe(
-                scope="feed_forward",
-                router="router",
-                router_linear=True,
-                inner="intermediate_size",
-                flipped=True,
-                shared="intermediate_size",
-                shared_scope="shared_expert",
-            ),
-        },
-        plan=_llama4_plan,
-    ),
-    Family(
         types=("step3p5",),
         attention=_step_attention,
         mlp={
@@ -215,5 +219,19 @@ FAMILIES = (
             "moe": moe(shared="share_expert_dim", shared_bias="mlp_bias"),
         },
         plan=_step_plan,
+    ),
+    Family(
+        types=("jetmoe",),
+        attention=_jetmoe_attention,
+        mlp=_jetmoe_mlp,
+        plan=by_layer(all_moe),
+    ),
+    Family(
+        types=("zaya",),
+        attention=_zaya_attention,
+        mlp=_zaya_mlp,
+        plan=_zaya_plan,
+        extra=_zaya_extra,
+        head_bias="lm_head_bias",
     ),
 )

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from planner.resolve.arch.attention import gqa, heads
+from planner.resolve.arch.attention import gqa, output_gate
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import Family, depth, layer_types, windowed
+from planner.resolve.arch.family import Family, depth, fourth_from_last_full, windowed
 from planner.resolve.arch.mlp import gated, write_experts
-from planner.resolve.arch.multimodal.composite import Composite
 from planner.resolve.arch.sheet import Plan, Sheet
-from planner.resolve.arch.towers.block import write_tower
-
-
-def _types(config: Config) -> list[str]:
-    """Every fourth layer from the end attends to all."""
-    last = depth(config) - 1
-    return layer_types(
-        config, lambda i: "sliding_attention" if (last - i) % 4 else "full_attention"
-    )
 
 
 def _mlps(config: Config) -> list[str]:
     listed = config.get("mlp_layer_types") or ["sparse"] * depth(config)
     return ["moe" if kind == "sparse" else "dense" for kind in listed[: depth(config)]]
-
-
-def _gate(config: Config, _: Plan, s: Sheet) -> None:
-    s.linear("gate_proj", config.hidden_size, heads(config) * config.head_dim)
 
 
 def _moe(config: Config, _: Plan, sheet: Sheet) -> None:
@@ -53,41 +39,13 @@ def _residual_gates(config: Config, _: Plan, sheet: Sheet) -> None:
         sheet.param(f"{name}.gate", config.hidden_size, role="router")
 
 
-def _audio(config: Config, s: Sheet) -> None:
-    """Stages of patches and depthwise convolutions, each wider than the last."""
-    n_in = 1
-    for patch, h, deep in zip(config.patch_sizes, config.hidden_sizes, config.depths, strict=True):
-        stage = s.at("layers.{j}")
-        stage.linear("patch_embedder.proj", n_in * patch, h, bias=True)
-        stage.norm("patch_embedder.norm", h, "rms")
-        b, inner = stage.at("conv_blocks.{j}", copies=deep), int(h * config.mlp_ratio)
-        b.conv("conv", h, 1, config.conv_kernel_size)
-        b.norm("norm", h, "rms")
-        b.linear("mlp.fc1", h, inner, bias=True)
-        b.linear("mlp.fc2", inner, h, bias=True)
-        n_in = h
-    s.norm("norm", n_in, "rms")
-    s.linear("proj", n_in, config.out_hidden_size, bias=True)
-    s.norm("post_proj_norm", config.out_hidden_size, "rms")
-
-
-def _parts(config: Config, text: Config, s: Sheet) -> None:
-    write_tower(config.sub("vision_config"), s.at("vision_tower"))
-    _audio(config.sub("audio_config"), s.at("audio_tower"))
-    inner = int(config.projector_hidden_size)
-    s.linear("vision_adapter.fc1", config.out_hidden_size, inner)
-    s.linear("vision_adapter.fc2", inner, inner)
-    s.booked("other").linear("vision_projection", inner, text.hidden_size)
-
-
 FAMILIES = (
     Family(
         types=("muse_spark_text",),
-        attention=gqa(bias="attention_bias", extra=_gate),
+        attention=gqa(bias="attention_bias", extra=output_gate),
         mlp={"dense": gated(), "moe": _moe},
-        plan=windowed(_mlps, types=_types),
+        plan=windowed(_mlps, types=fourth_from_last_full),
         norms=("input_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"),
         around=_residual_gates,
     ),
 )
-SPARK_COMPOSITES = (Composite(types=("muse_spark",), parts=_parts, tie="text"),)

@@ -6,10 +6,8 @@ from itertools import count, islice
 
 from planner.resolve.arch.attention import gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families.mamba import LINEAR
-from planner.resolve.arch.families.moe import QWEN_SHARED
-from planner.resolve.arch.family import Family, all_moe, every, layer_types, windowed
-from planner.resolve.arch.multimodal.composite import Composite, vision
+from planner.resolve.arch.family import LINEAR, Family, all_moe, every, layer_types, windowed
+from planner.resolve.arch.mlp import QWEN_SHARED
 from planner.resolve.arch.recurrent import gated_delta
 from planner.resolve.arch.sheet import Plan, Sheet
 
@@ -101,7 +99,4 @@ FAMILIES = (
         extra=_last,
         norm_fp32=True,
     ),
-)
-NGRAM_COMPOSITES = (
-    Composite(types=("qwen4_exp",), parts=vision("visual"), tie="top", text_class=True),
 )

@@ -1,20 +1,14 @@
-"""More families whose classes live beside their checkpoints: Ling, Nemotron-NAS, Arctic, Grok,
-OpenELM."""
+"""Decoders whose config gives every layer its own sizes: Nemotron-NAS, OpenELM."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from planner.resolve.arch.attention import fused_qkv, gqa, head_dim, heads, kv_heads, note_attention
+from planner.resolve.arch.attention import gqa, heads, note_attention
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import Family, after_dense, all_moe, by_layer, depth
-from planner.resolve.arch.mlp import gated, moe, write_gated
+from planner.resolve.arch.family import Family, depth
+from planner.resolve.arch.mlp import write_gated
 from planner.resolve.arch.sheet import Plan, Sheet
-
-
-def _ling_shared(config: Config) -> int:
-    width = config.first("moe_shared_expert_intermediate_size", "moe_intermediate_size")
-    return int(config.get("num_shared_experts") or 0) * int(width)
 
 
 def _multiple(value: int, divisor: int) -> int:
@@ -65,20 +59,6 @@ def _nas_norms(config: Config, plan: Plan) -> tuple[str, ...]:
     return tuple(name for name, there in zip(names, (group, width), strict=True) if there)
 
 
-def _arctic_residual(config: Config, _: Plan, sheet: Sheet) -> None:
-    """A dense MLP of the hidden width beside the experts."""
-    h = config.hidden_size
-    write_gated(sheet.at("residual_mlp", "mlp"), h, h, names=("w1", "w3", "w2"))
-    sheet.layer["intermediate_size"] = h
-
-
-def _dense_beside(config: Config, _: Plan, sheet: Sheet) -> None:
-    """A dense MLP whose output is added to that of the experts."""
-    if config.get("residual_moe"):
-        write_gated(sheet.at("mlp", "mlp"), config.hidden_size, config.intermediate_size)
-        sheet.layer["intermediate_size"] = int(config.intermediate_size)
-
-
 def _elm_width(multiplier: float, config: Config) -> int:
     divisor = int(config.ffn_dim_divisor)
     value = multiplier * config.model_dim
@@ -112,59 +92,11 @@ def _elm_layer(config: Config, plan: Plan, sheet: Sheet) -> None:
 
 FAMILIES = (
     Family(
-        types=("bailing_moe", "bailing_moe_v2"),
-        attention=fused_qkv(
-            scope="attention",
-            qkv="query_key_value",
-            out="dense",
-            bias="use_qkv_bias",
-            out_bias="use_bias",
-            dims=head_dim,
-            kv=kv_heads,
-            qk_norm="head",
-            qk_names=("query_layernorm", "key_layernorm"),
-            norm_if="use_qk_norm",
-        ),
-        mlp={
-            "dense": gated(bias="use_bias"),
-            "moe": moe(shared=_ling_shared, shared_bias="use_bias"),
-        },
-        plan=by_layer(after_dense()),
-        embed="word_embeddings",
-    ),
-    Family(
         types=("nemotron-nas",),
         attention=_nas_layer,
         mlp={},
         plan=_nas_plan,
         norms=_nas_norms,
-    ),
-    Family(
-        types=("arctic",),
-        attention=gqa(),
-        mlp=moe(
-            scope="block_sparse_moe",
-            router_linear=True,
-            inner="intermediate_size",
-        ),
-        plan=by_layer(all_moe),
-        norms=("input_layernorm", "post_attention_layernorm", "residual_layernorm"),
-        around=_arctic_residual,
-    ),
-    Family(
-        types=("grok-1",),
-        attention=gqa(scope="attn"),
-        mlp=moe(scope="moe_block", router_linear=True, inner="intermediate_size"),
-        plan=by_layer(all_moe),
-        norms=("pre_attn_norm", "post_attn_norm", "pre_moe_norm", "post_moe_norm"),
-    ),
-    Family(
-        types=("grok-2",),
-        attention=gqa(),
-        mlp=moe(scope="block_sparse_moe", router_linear=True),
-        plan=by_layer(all_moe),
-        norms=("pre_attn_norm", "post_attn_norm", "pre_moe_norm", "post_moe_norm"),
-        around=_dense_beside,
     ),
     Family(
         types=("openelm",),

@@ -1,19 +1,58 @@
-"""GLM-5-next and Mistral Large 4: latent attention with indexers of their own."""
+"""Decoders with an indexer that picks the tokens or blocks to attend to."""
 
 from __future__ import annotations
 
-from planner.resolve.arch.attention import heads, mla, note_attention
+from planner.resolve.arch.attention import gqa, heads, mla, note_attention
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families.mla import (
-    EXPERTS,
-    hyper_connections,
-    indexer,
-    indexer_types,
+from planner.resolve.arch.family import (
+    PRE_NORM,
+    Family,
+    after_dense,
+    by_layer,
+    depth,
+    layer_types,
+    one_dense,
+    spaced_mlps,
 )
-from planner.resolve.arch.family import Family, after_dense, depth, layer_types
-from planner.resolve.arch.mlp import gated
+from planner.resolve.arch.mlp import EXPERTS, fused_gated, gated, moe
 from planner.resolve.arch.recurrent import kimi_delta
+from planner.resolve.arch.residual import hyper_connections, plain_connections, stream_head
 from planner.resolve.arch.sheet import Plan, Sheet
+
+
+def indexer(config: Config, plan: Plan, s: Sheet) -> None:
+    """The lightning indexer of DeepSeek sparse attention, with a key cache of its own."""
+    if plan.tag == "shared":
+        return
+    x = s.at("indexer")
+    h, n, d = config.hidden_size, config.index_n_heads, config.index_head_dim
+    x.linear("wq_b", config.q_lora_rank, n * d, split="replicated")
+    x.linear("wk", h, d, split="replicated")
+    x.norm("k_norm", d, "layer")
+    x.linear("weights_proj", h, n, split="replicated")
+    s.layer["indexer_elements_per_token"] = d
+
+
+def indexer_types(config: Config) -> list[str]:
+    """Which layers run an indexer (`full`) and which reuse the choice of the one before."""
+    listed = config.get("indexer_types")
+    if listed is not None:
+        return list(listed)
+    pattern = config.get("index_topk_pattern")
+    if pattern is not None:
+        return [{"F": "full", "S": "shared"}.get(letter, letter) for letter in pattern]
+    step = max(int(config.get("index_topk_freq", 1)), 1)
+    offset = int(config.get("index_skip_topk_offset", 2))
+    return [
+        "full" if max(i - offset + 1, 0) % step == 0 else "shared" for i in range(depth(config))
+    ]
+
+
+def _glm_dsa_plan(config: Config) -> list[Plan]:
+    kinds = after_dense()(config)
+    return [
+        Plan(mlp=kind, tag=index) for kind, index in zip(kinds, indexer_types(config), strict=False)
+    ]
 
 
 def _glm_plan(config: Config) -> list[Plan]:
@@ -96,7 +135,117 @@ def _mistral_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
     )
 
 
+def _hy4_plan(config: Config) -> list[Plan]:
+    listed = config.get("indexer_types")
+    return [
+        Plan(
+            mlp=kind,
+            tag=listed[i] if listed else "full" if i == 0 or (i - 1) % 4 == 0 else "shared",
+        )
+        for i, kind in enumerate(one_dense(config))
+    ]
+
+
+def _hy4_attention(config: Config, plan: Plan, s: Sheet) -> None:
+    indexer(config, plan, s)
+    s.linear("gate_proj", config.hidden_size, heads(config) * config.v_head_dim)
+    s.param("sinks", heads(config), split="column")
+
+
+def _axk2_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
+    """Latent attention whose query and gate come from one projection."""
+    s = sheet.at("self_attn", "attention")
+    h, q, b = config.hidden_size, heads(config), bool(config.get("attention_bias"))
+    nope, rope, v = config.qk_nope_head_dim, config.qk_rope_head_dim, config.v_head_dim
+    rank, q_rank = config.kv_lora_rank, config.q_lora_rank
+    s.linear("q_a_proj", h, q_rank, bias=b, split="replicated")
+    s.norm("q_a_layernorm", q_rank)
+    s.linear("q_gate_proj", 2 * q_rank, q * (nope + rope + v))
+    s.linear("kv_a_proj_with_mqa", h, rank + rope, bias=b, split="replicated")
+    s.norm("kv_a_layernorm", rank)
+    s.linear("kv_b_proj", rank, q * (nope + v))
+    s.linear("o_proj", q * v, h, bias=b, split="row")
+    indexer(config, plan, s)
+    note_attention(
+        sheet,
+        plan._replace(mixer="mla"),
+        q=q,
+        kv=q,
+        dim=nope + rope,
+        v_dim=v,
+        cached=rank + rope,
+        kv_expanded_elements_per_token=q * (nope + rope + v),
+        kv_lora_rank=rank,
+        q_lora_rank=q_rank,
+        qk_rope_head_dim=rope,
+    )
+
+
+def _gated_norms(config: Config, plan: Plan, sheet: Sheet) -> None:
+    """Norms with a low-rank gate; a dense layer's second norm is plain."""
+    h, r = config.hidden_size, config.gated_norm_rank
+    for name in PRE_NORM:
+        if name == PRE_NORM[1] and plan.mlp == "dense":
+            sheet.norm(name, h)
+            continue
+        s = sheet.at(name, "norm")
+        s.norm("norm", h)
+        s.linear("mlp.fc1", h, r, split="replicated")
+        s.linear("mlp.fc2", r, h, split="replicated")
+    sheet.layer["norms"] = 2
+
+
+def _sparse_index(config: Config, plan: Plan, s: Sheet) -> None:
+    """MiniMax-M3's block index, in its sparse layers."""
+    if plan.tag == "minimax_m3_sparse":
+        own = config.get("sparse_attention_config", {})
+        n = int(own.get("sparse_num_index_heads", config.get("index_n_heads", 0)))
+        d = int(own.get("sparse_index_dim", config.get("index_head_dim", 0)))
+        x, h = s.at("indexer"), config.hidden_size
+        x.linear("q_proj", h, n * d, split="replicated")
+        x.linear("k_proj", h, d, split="replicated")
+        x.norm("q_norm", d)
+        x.norm("k_norm", d)
+        s.layer["indexer_elements_per_token"] = d
+
+
+def _minimax_m3_plan(config: Config) -> list[Plan]:
+    own, n = config.get("sparse_attention_config", {}), depth(config)
+    types = config.get("layer_types")
+    if types is None and "sparse_attention_freq" in own:
+        types = [
+            "minimax_m3_sparse" if x else "full_attention" for x in own["sparse_attention_freq"]
+        ]
+    kinds = config.get("mlp_layer_types")
+    if kinds is None and config.get("moe_layer_freq") is not None:
+        kinds = ["sparse" if x else "dense" for x in config.moe_layer_freq]
+    types = types or ["full_attention"] * n
+    kinds = kinds or ["sparse"] * n
+    return [
+        Plan("full", None, "moe" if kind == "sparse" else "dense", name)
+        for name, kind in zip(types[:n], kinds[:n], strict=True)
+    ]
+
+
+def _m3_shared(config: Config, _: Plan, p: Sheet) -> None:
+    width = int(config.shared_intermediate_size)
+    p.linear("gate_up_proj", config.hidden_size, 2 * width)
+    p.linear("down_proj", width, config.hidden_size, split="row")
+
+
 FAMILIES = (
+    Family(
+        types=("deepseek_v32",),
+        attention=mla(extra=indexer),
+        mlp={"dense": gated(), "moe": EXPERTS},
+        plan=by_layer(after_dense()),
+    ),
+    Family(
+        types=("glm_moe_dsa",),
+        attention=mla(extra=indexer),
+        mlp={"dense": gated(), "moe": EXPERTS},
+        plan=_glm_dsa_plan,
+    ),
     Family(
         types=("glm5_next_text",),
         attention={"full": mla(extra=_pooled_indexer), "linear": kimi_delta(flat=True)},
@@ -109,5 +258,34 @@ FAMILIES = (
         attention=_mistral_attention,
         mlp={"dense": gated(), "moe": EXPERTS},
         plan=_mistral_plan,
+    ),
+    Family(
+        types=("hy_v4",),
+        attention=mla(extra=_hy4_attention),
+        mlp={"dense": gated(), "moe": EXPERTS},
+        plan=_hy4_plan,
+        around=plain_connections,
+        extra=stream_head,
+    ),
+    Family(
+        types=("axk2",),
+        attention=_axk2_attention,
+        mlp={"dense": gated(), "moe": EXPERTS},
+        plan=by_layer(spaced_mlps),
+        norms=(),
+        around=_gated_norms,
+    ),
+    Family(
+        types=("minimax_m3_vl_text",),
+        attention=gqa(qk_norm="head", extra=_sparse_index),
+        mlp={
+            "dense": fused_gated(inner="dense_intermediate_size"),
+            "moe": moe(
+                inner="intermediate_size",
+                shared="shared_intermediate_size",
+                shared_block=_m3_shared,
+            ),
+        },
+        plan=_minimax_m3_plan,
     ),
 )

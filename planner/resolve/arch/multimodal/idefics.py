@@ -1,14 +1,14 @@
-"""The first Idefics, and Kosmos-2."""
+"""Idefics 1 to 3, SmolVLM, ModernVBERT, Granite Docling."""
 
 from __future__ import annotations
 
-from planner.resolve.arch.attention import even_head_dim, gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import Family, depth
-from planner.resolve.arch.mlp import gated, plain, write_gated
-from planner.resolve.arch.multimodal.composite import Composite
-from planner.resolve.arch.sheet import Plan, Sheet
-from planner.resolve.arch.towers.block import clip
+from planner.resolve.arch.family import depth
+from planner.resolve.arch.mlp import write_gated
+from planner.resolve.arch.multimodal.composite import Composite, vision
+from planner.resolve.arch.sheet import Sheet
+from planner.resolve.arch.towers.clip import clip
+from planner.resolve.arch.towers.siglip import siglip
 
 
 def _idefics(config: Config, text: Config, s: Sheet) -> None:
@@ -58,54 +58,57 @@ def _resampler(config: Config, v: int, r: Sheet) -> None:
     r.norm("layer_norm", v, "layer")
 
 
-def _kosmos2(config: Config, text: Config, s: Sheet) -> None:
-    own, h = config.sub("vision_config"), text.hidden_size
-    clip(own, s.at("vision_model.model"))
-    p = s.booked("other").at("image_to_text_projection")
-    p.param("latent_query", config.latent_query_num, h)
-    p.linear("dense", own.hidden_size, h, bias=True)
-    for name in ("k_proj", "v_proj", "q_proj", "out_proj"):
-        p.linear(f"x_attn.{name}", h, h, bias=True)
+def _idefics2(config: Config, text: Config, s: Sheet) -> None:
+    v, h, inner = config.sub("vision_config").hidden_size, text.hidden_size, text.intermediate_size
+    m = s.at("connector.modality_projection")
+    m.linear("gate_proj", v, inner)
+    m.linear("up_proj", v, inner)
+    m.linear("down_proj", inner, h)
+    own = config.sub("perceiver_config")
+    h = int(own.hidden_size) if own.given("hidden_size") else h
+    r = s.at("connector.perceiver_resampler")
+    q, g, d = own.resampler_n_heads, own.num_key_value_heads, own.resampler_head_dim
+    r.param("latents", own.resampler_n_latents, h)
+    b = r.at("layers.{j}", copies=own.resampler_depth)
+    for name in ("input_latents_norm", "input_context_norm", "post_attention_layernorm"):
+        b.norm(name, h, "rms")
+    a = b.at("self_attn")
+    a.linear("q_proj", h, q * d)
+    a.linear("k_proj", h, g * d)
+    a.linear("v_proj", h, g * d)
+    a.linear("o_proj", q * d, h)
+    b.linear("mlp.gate_proj", h, 4 * h)
+    b.linear("mlp.up_proj", h, 4 * h)
+    b.linear("mlp.down_proj", 4 * h, h)
+    r.norm("norm", h, "rms")
 
 
-def _more_words(config: Config, _: Plan, s: Sheet) -> None:
-    more = int(config.get("additional_vocab_size", 0))
-    if more:
-        tied = bool(config.get("tie_word_embeddings"))
-        s.linear("lm_head.additional_fc", config.hidden_size, more, role="lm_head", tied=tied)
+def _idefics3(config: Config, text: Config, s: Sheet) -> None:
+    v = config.sub("vision_config").hidden_size * config.scale_factor**2
+    s.linear("connector.modality_projection.proj", v, text.hidden_size)
 
 
-FAMILIES = (
-    Family(types=("idefics_text",), attention=gqa(), mlp=gated(), outside=_more_words),
-    Family(
-        types=("kosmos_2_text_model",),
-        attention=gqa(
-            names=("q_proj", "k_proj", "v_proj", "out_proj"),
-            bias=True,
-            dims=even_head_dim,
-            extra=lambda config, _, s: s.norm("inner_attn_ln", config.hidden_size),
-        ),
-        mlp=plain(
-            "fc1",
-            "fc2",
-            scope="ffn",
-            inner="ffn_dim",
-            bias=True,
-            extra=lambda config, _, s: s.norm("ffn_layernorm", config.ffn_dim),
-        ),
-        norms=("self_attn_layer_norm", "final_layer_norm"),
-        norm_kind="layer",
-        last_norm="layer_norm",
-    ),
-)
-OLD_COMPOSITES = (
+def _modernvbert(config: Config, text: Config, s: Sheet) -> None:
+    own = config.sub("vision_config")
+    siglip(own, s.at("vision_model"))
+    wide = own.hidden_size * int(config.pixel_shuffle_factor) ** 2
+    s.linear("connector.modality_projection", wide, text.hidden_size)
+
+
+COMPOSITES = (
     Composite(types=("idefics",), parts=_idefics, text="", text_root="model"),
     Composite(
-        types=("kosmos-2",),
-        parts=_kosmos2,
-        text_root="text_model.model",
-        head="text_model.lm_head",
-        prefix="",
-        tie="text",
+        types=("idefics2",),
+        parts=vision("vision_model", projector=_idefics2),
+        text_root="model.text_model",
+    ),
+    Composite(
+        types=("idefics3", "smolvlm"),
+        parts=vision("vision_model", projector=_idefics3),
+        text_root="model.text_model",
+    ),
+    Composite(types=("modernvbert",), parts=_modernvbert, text_root="model.text_model"),
+    Composite(
+        types=("granite_docling",), parts=vision("vision_model"), text_root="model.text_model"
     ),
 )

@@ -1,34 +1,10 @@
-"""GLM's vision towers, and Qwen3-Omni's."""
+"""GLM's vision towers."""
 
 from __future__ import annotations
 
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Sheet
-from planner.resolve.arch.towers.block import patches, write_block
-
-
-def qwen3_omni_vision(config: Config, s: Sheet) -> None:
-    """The same tower with the mergers of Qwen3-Omni."""
-    h, p, t = config.hidden_size, config.patch_size, config.temporal_patch_size
-    s.conv("patch_embed.proj", h, config.in_channels, t, p, p)
-    s.embedding("pos_embed", config.num_position_embeddings, h)
-    write_block(
-        s.at("blocks.{j}", copies=config.depth),
-        h,
-        config.intermediate_size,
-        attention="attn",
-        names=("qkv", "proj"),
-        mlp_names=("linear_fc1", "linear_fc2"),
-        norms=("norm1", "norm2"),
-    )
-    wide = h * config.spatial_merge_size**2
-    deep = config.get("deepstack_visual_indexes", [])
-    for name, count, normed in (("merger", 1, h), ("merger_list.{j}", len(deep), wide)):
-        if count:
-            m = s.at(name, copies=count)
-            m.norm("ln_q", normed, "layer")
-            m.linear("mlp.0", wide, wide, bias=True)
-            m.linear("mlp.2", wide, config.out_hidden_size, bias=True)
+from planner.resolve.arch.towers.block import Tower, patches, write_block
 
 
 def glm4v(config: Config, s: Sheet) -> None:
@@ -75,3 +51,11 @@ def _glm_tower(config: Config, s: Sheet, *, inner: int, context: int, ocr: bool 
     g.linear("down_proj", context, out)
     s.conv("downsample", out, h, m, m)
     s.norm("post_layernorm", h, "rms")
+
+
+TOWERS: dict[str, Tower] = {
+    "glm4v_vision": glm4v,
+    "glm4v_moe_vision": glm4v,
+    "glm_ocr_vision": glm_ocr,
+    "glm5_next_vision": glm_ocr,
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Sheet
-from planner.resolve.arch.towers.block import write_block
+from planner.resolve.arch.towers.block import Tower, write_block
 
 
 def sam(config: Config, s: Sheet) -> None:
@@ -49,3 +49,15 @@ def sam_neck(s: Sheet, n_in: int, n_out: int) -> None:
     s.norm("layer_norm1", n_out, "layer")
     s.conv("conv2", n_out, n_out, 3, 3, bias=False)
     s.norm("layer_norm2", n_out, "layer")
+
+
+def got_ocr(config: Config, s: Sheet) -> None:
+    """GOT-OCR 2: SAM's encoder."""
+    sam_stack(config, s)
+    sam_neck(s.at("neck"), config.hidden_size, config.output_channels)
+
+
+TOWERS: dict[str, Tower] = {
+    "got_ocr2_vision": got_ocr,
+    "sam_vision_model": sam,
+}
