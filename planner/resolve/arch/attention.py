@@ -218,4 +218,5 @@ def mla(
 
 
 def output_gate(config: Config, _: Plan, s: Sheet) -> None:
+    """A gate of every value that attention gives out."""
     s.linear("gate_proj", config.hidden_size, heads(config) * head_dim(config))

@@ -211,9 +211,16 @@ def shared_total(config: Config) -> int:
     return int(config.get("n_shared_experts", 0)) * int(config.moe_intermediate_size)
 
 
+def shared_if_any(config: Config) -> int:
+    """The same where the config counts them as `num_shared_experts`, which may be missing."""
+    return int(config.get("num_shared_experts", 0)) * int(
+        config.get("moe_intermediate_size") or config.intermediate_size
+    )
+
+
+# Routed and shared experts as most families after DeepSeek-V2 have them.
 EXPERTS = moe(shared=shared_total)
-
-
+# Qwen's, with one shared expert behind a gate.
 QWEN_SHARED = moe(
     shared="shared_expert_intermediate_size",
     shared_scope="shared_expert",

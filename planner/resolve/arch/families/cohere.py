@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import even_head_dim, gqa, head_dim, heads, kv_heads
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families.moe_dense_first import shared_if_any
-from planner.resolve.arch.family import Family, after_dense, every, layer_types, windowed
-from planner.resolve.arch.mlp import gated, moe
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import after_dense, every, layer_types, windowed
+from planner.resolve.arch.mlp import gated, moe, shared_if_any
 from planner.resolve.arch.sheet import Plan, Sheet
 
 

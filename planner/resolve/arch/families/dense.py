@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import Family, fourth_full, layer_types, same_window, windowed
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import (
+    fourth_full,
+    layer_types,
+    same_window,
+    window_in_use,
+    windowed,
+)
 from planner.resolve.arch.mlp import gated
 from planner.resolve.arch.sheet import Plan, Sheet
 
@@ -14,11 +21,7 @@ def _qwen_types(config: Config) -> list[str]:
     return layer_types(config, lambda i: "sliding_attention" if i >= first else "full_attention")
 
 
-def _qwen_window(config: Config) -> int | None:
-    return config.get("sliding_window") if config.get("use_sliding_window") else None
-
-
-QWEN_WINDOWS = windowed(types=_qwen_types, window=_qwen_window)
+QWEN_WINDOWS = windowed(types=_qwen_types, window=window_in_use)
 
 
 def _by_rope(config: Config) -> list[str]:
@@ -74,9 +77,10 @@ FAMILIES = (
         mlp=gated(),
         plan=QWEN_WINDOWS,
     ),
-    Family(types=("ernie4_5",), attention=gqa(bias="use_bias"), mlp=gated(bias="use_bias")),
     Family(
-        types=("paddleocr_vl_text",), attention=gqa(bias="use_bias"), mlp=gated(bias="use_bias")
+        types=("ernie4_5", "paddleocr_vl_text"),
+        attention=gqa(bias="use_bias"),
+        mlp=gated(bias="use_bias"),
     ),
     Family(
         types=("seed_oss",),

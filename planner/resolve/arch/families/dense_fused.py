@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import fused_qkv, gqa, head_dim, kv_heads
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import Family, same_window
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import same_window
 from planner.resolve.arch.mlp import fused_gated, gated
 from planner.resolve.arch.sheet import Plan, Sheet
 

@@ -11,13 +11,12 @@ from planner.resolve.arch.attention import (
     output_gate,
 )
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.families.moe_dense_first import exaone_types, exaone_window
-from planner.resolve.arch.family import (
-    PRE_NORM,
-    SANDWICH,
-    Family,
+from planner.resolve.arch.family import PRE_NORM, SANDWICH, Family
+from planner.resolve.arch.layers import (
     depth,
     every,
+    exaone_types,
+    exaone_window,
     fourth_from_last_full,
     layer_types,
     same_window,

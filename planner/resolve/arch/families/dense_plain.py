@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import even_head_dim, fused_qkv, gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import PRE_NORM, Family, same_window
+from planner.resolve.arch.family import PRE_NORM, Family
+from planner.resolve.arch.layers import same_window
 from planner.resolve.arch.mlp import plain
 from planner.resolve.arch.sheet import Plan, Sheet
 
@@ -18,7 +19,7 @@ def _xielu(_: Config, __: Plan, s: Sheet) -> None:
 FAMILIES = (
     Family(types=("arcee",), attention=gqa(bias="attention_bias"), mlp=plain(bias="mlp_bias")),
     Family(
-        types=("nemotron",),
+        types=("nemotron", "jais2"),
         attention=gqa(bias="attention_bias"),
         mlp=plain(bias="mlp_bias"),
         norm_kind="layer",
@@ -53,12 +54,6 @@ FAMILIES = (
         last_norm="final_layernorm",
         head_bias=True,
         parallel=True,
-    ),
-    Family(
-        types=("jais2",),
-        attention=gqa(bias="attention_bias"),
-        mlp=plain(bias="mlp_bias"),
-        norm_kind="layer",
     ),
     Family(
         types=("nanochat",),

@@ -15,6 +15,7 @@ from planner.resolve.arch.families.encoder_parts import (
     gated_encoder,
     masked,
     modern_head,
+    modern_kind,
     modern_plan,
     mpnet_extra,
     shared_layers,
@@ -22,7 +23,8 @@ from planner.resolve.arch.families.encoder_parts import (
     uncached,
     word_table,
 )
-from planner.resolve.arch.family import Family, layer_types
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import layer_types
 from planner.resolve.arch.mlp import fused_gated, plain
 from planner.resolve.arch.sheet import Plan, Sheet
 
@@ -52,15 +54,10 @@ def _modernbert_plan(config: Config) -> list[Plan]:
     ]
 
 
-def _modernbert_extra(config: Config, _: Plan, s: Sheet) -> None:
-    kind = "layer" if config.get("norm_bias") else "layer_nobias"
-    s.norm("embeddings.norm", config.hidden_size, kind)
-
-
 def _modernbert_head(config: Config, _: Plan, s: Sheet) -> None:
-    h, kind = config.hidden_size, "layer" if config.get("norm_bias") else "layer_nobias"
+    h = config.hidden_size
     s.linear("lm_head.dense", h, h, bias=bool(config.get("classifier_bias")), role="lm_head")
-    s.norm("lm_head.norm", h, kind, role="lm_head")
+    s.norm("lm_head.norm", h, modern_kind(config), role="lm_head")
 
 
 FAMILIES = (
@@ -149,7 +146,7 @@ FAMILIES = (
         mlp=fused_gated(up="Wi", down="Wo", bias="mlp_bias"),
         plan=modern_plan,
         norms=_modern_norms,
-        norm_kind=lambda config: "layer" if config.get("norm_bias") else "layer_nobias",
+        norm_kind=modern_kind,
         embed="embeddings.tok_embeddings",
         last_norm="final_norm",
         head="decoder",
@@ -177,13 +174,13 @@ FAMILIES = (
         ),
         mlp=fused_gated(up="Wi", down="Wo", bias="mlp_bias"),
         plan=_modernbert_plan,
-        norms=lambda _, plan: ("mlp_norm",) if plan.tag else ("attn_norm", "mlp_norm"),
-        norm_kind=lambda config: "layer" if config.get("norm_bias") else "layer_nobias",
+        norms=_modern_norms,
+        norm_kind=modern_kind,
         embed="embeddings.tok_embeddings",
         last_norm="final_norm",
         head="decoder",
         head_bias="decoder_bias",
-        extra=_modernbert_extra,
+        extra=_modern_table,
         outside=_modernbert_head,
     ),
 )

@@ -1,4 +1,4 @@
-"""Encoders that users fine-tune or serve for embeddings: BERT, its kin, and today's."""
+"""What encoder families are made of: tables of positions, heads by class, shared layers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Final
 
 from planner.resolve.arch.attention import gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import Family, depth
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import depth
 from planner.resolve.arch.mlp import gated, plain
 from planner.resolve.arch.sheet import Block, Plan, Sheet, flag
 
@@ -214,11 +215,16 @@ def modern_plan(config: Config) -> list[Plan]:
     return plans
 
 
+def modern_kind(config: Config) -> str:
+    """ModernBERT's norms have a bias or none."""
+    return "layer" if config.get("norm_bias") else "layer_nobias"
+
+
 def modern_head(config: Config, _: Plan, s: Sheet) -> None:
     h, kind = config.hidden_size, ending(config)
     if kind != "base":
         s.linear("head.dense", h, h, bias=flag(config, "classifier_bias"))
-        s.norm("head.norm", h, "layer" if config.get("norm_bias") else "layer_nobias")
+        s.norm("head.norm", h, modern_kind(config))
     if kind in ("sequence", "token"):
         s.linear("classifier", h, labels(config), bias=True)
     if kind == "question":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import gqa, heads, kv_heads, note_attention
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import SANDWICH, Family, depth, every, layer_types, windowed
+from planner.resolve.arch.family import SANDWICH, Family
+from planner.resolve.arch.layers import depth, every, layer_types, windowed
 from planner.resolve.arch.mlp import gated, write_experts, write_gated
 from planner.resolve.arch.recurrent import rglru
 from planner.resolve.arch.sheet import Plan, Sheet

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from planner.resolve.arch.attention import even_head_dim, fused_qkv, gqa, heads, note_attention
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import Family, depth
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import depth
 from planner.resolve.arch.mlp import plain
 from planner.resolve.arch.sheet import Plan, Sheet
 
@@ -44,6 +47,11 @@ def _japanese_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
     note_attention(sheet, plan, q=q, kv=q, dim=even_head_dim(config), fused_qkv=True)
 
 
+_like_gpt2 = partial(
+    Family, norm_kind="layer", root="transformer", embed="wte", stack="h", last_norm="ln_f"
+)
+
+
 FAMILIES = (
     Family(
         types=("openai-gpt",),
@@ -68,19 +76,14 @@ FAMILIES = (
             split="replicated",
         ),
     ),
-    Family(
+    _like_gpt2(
         types=("gpt2", "gpt-sw3"),
         attention=fused_qkv(scope="attn", qkv="c_attn", out="c_proj", transposed=True),
         mlp=plain("c_fc", "c_proj", inner=_inner, bias=True, transposed=True),
         norms=("ln_1", "ln_2"),
-        norm_kind="layer",
-        root="transformer",
-        embed="wte",
-        stack="h",
-        last_norm="ln_f",
         extra=_positions,
     ),
-    Family(
+    _like_gpt2(
         types=("gpt_bigcode",),
         attention=fused_qkv(
             scope="attn",
@@ -90,42 +93,27 @@ FAMILIES = (
         ),
         mlp=plain("c_fc", "c_proj", inner=_inner, bias=True),
         norms=("ln_1", "ln_2"),
-        norm_kind="layer",
-        root="transformer",
-        embed="wte",
-        stack="h",
-        last_norm="ln_f",
         extra=_positions,
     ),
-    Family(
+    _like_gpt2(
         types=("gptj",),
         attention=gqa(
             scope="attn", names=("q_proj", "k_proj", "v_proj", "out_proj"), dims=even_head_dim
         ),
         mlp=plain("fc_in", "fc_out", inner=_inner, bias=True),
         norms=("ln_1",),
-        norm_kind="layer",
-        root="transformer",
-        embed="wte",
-        stack="h",
-        last_norm="ln_f",
         head_bias=True,
         parallel=True,
     ),
-    Family(
+    _like_gpt2(
         types=("codegen",),
         attention=fused_qkv(scope="attn", qkv="qkv_proj", out="out_proj", bias=False),
         mlp=plain("fc_in", "fc_out", inner=_inner, bias=True),
         norms=("ln_1",),
-        norm_kind="layer",
-        root="transformer",
-        embed="wte",
-        stack="h",
-        last_norm="ln_f",
         head_bias=True,
         parallel=True,
     ),
-    Family(
+    _like_gpt2(
         types=("gpt_neo",),
         attention=gqa(
             scope="attn.attention",
@@ -141,11 +129,6 @@ FAMILIES = (
         ),
         plan=_neo_plan,
         norms=("ln_1", "ln_2"),
-        norm_kind="layer",
-        root="transformer",
-        embed="wte",
-        stack="h",
-        last_norm="ln_f",
         extra=_positions,
     ),
     Family(

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import heads, mla
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import (
-    Family,
-    after_dense,
-    depth,
-    every,
-    layer_types,
-    one_dense,
-    windowed,
-)
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import after_dense, depth, every, layer_types, one_dense, windowed
 from planner.resolve.arch.mlp import (
     EXPERTS,
     experts_of,

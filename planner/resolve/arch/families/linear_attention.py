@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import (
+from planner.resolve.arch.family import PRE_NORM, SANDWICH, Family
+from planner.resolve.arch.layers import (
     LINEAR,
-    PRE_NORM,
-    SANDWICH,
-    Family,
     all_moe,
     depth,
     every,

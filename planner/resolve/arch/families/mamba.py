@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import LINEAR, Family, depth, layer_types, windowed
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import LINEAR, depth, layer_types, windowed
 from planner.resolve.arch.mlp import gated, granite_shared, moe, plain
 from planner.resolve.arch.recurrent import mamba1, mamba2
 from planner.resolve.arch.sheet import Block, Plan, Sheet

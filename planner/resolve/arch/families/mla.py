@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import mla
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import Family, after_dense, by_layer, one_dense, spaced_mlps
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import after_dense, by_layer, one_dense, spaced_mlps
 from planner.resolve.arch.mlp import EXPERTS, gated, moe, shared_total, write_gated
 from planner.resolve.arch.sheet import Plan, Sheet
 
@@ -55,7 +56,7 @@ FAMILIES = (
         plan=by_layer(after_dense()),
     ),
     Family(
-        types=("deepseek_v3",),
+        types=("deepseek_v3", "mistral4"),
         attention=mla(),
         mlp={"dense": gated(), "moe": EXPERTS},
         plan=by_layer(after_dense()),
@@ -65,12 +66,6 @@ FAMILIES = (
         attention=mla(),
         mlp={"dense": gated(), "moe": EXPERTS},
         plan=by_layer(one_dense),
-    ),
-    Family(
-        types=("mistral4",),
-        attention=mla(),
-        mlp={"dense": gated(), "moe": EXPERTS},
-        plan=by_layer(after_dense()),
     ),
     Family(
         types=("axk1",),
@@ -84,8 +79,7 @@ FAMILIES = (
         },
         plan=by_layer(spaced_mlps),
     ),
-    Family(types=("minicpm3",), attention=mla(), mlp=gated(bias="mlp_bias")),
-    Family(types=("youtu",), attention=mla(), mlp=gated(bias="mlp_bias")),
+    Family(types=("minicpm3", "youtu"), attention=mla(), mlp=gated(bias="mlp_bias")),
     Family(
         types=("longcat_flash",),
         attention=_longcat_layer,

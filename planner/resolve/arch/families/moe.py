@@ -6,10 +6,8 @@ from typing import Any
 
 from planner.resolve.arch.attention import fused_qkv, gqa, head_dim
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import (
-    PRE_NORM,
-    SANDWICH,
-    Family,
+from planner.resolve.arch.family import PRE_NORM, SANDWICH, Family
+from planner.resolve.arch.layers import (
     all_moe,
     by_layer,
     every,

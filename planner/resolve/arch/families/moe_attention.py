@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import head_dim, heads, kv_heads, note_attention
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import (
-    Family,
-    all_moe,
-    by_layer,
-    depth,
-    layer_types,
-    one_dense,
-    windowed,
-)
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import all_moe, by_layer, depth, layer_types, one_dense, windowed
 from planner.resolve.arch.mlp import gated, moe, write_experts
 from planner.resolve.arch.sheet import Plan, Sheet
 
@@ -23,7 +16,8 @@ def _laguna_plan(config: Config) -> list[Plan]:
     return [plan._replace(tag=int(count)) for plan, count in zip(plans, counts, strict=True)]
 
 
-def _laguna_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
+def _own_heads(config: Config, plan: Plan, sheet: Sheet, *, gate: int) -> None:
+    """Attention with the query heads that the plan names, and a gate of a width per head."""
     s = sheet.at("self_attn", "attention")
     h, q, g, d = config.hidden_size, plan.tag, kv_heads(config), head_dim(config)
     b = bool(config.get("attention_bias"))
@@ -33,9 +27,14 @@ def _laguna_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
     s.linear("o_proj", q * d, h, bias=b, split="row")
     s.norm("q_norm", d)
     s.norm("k_norm", d)
-    gating = config._values.get("gating", True)
-    s.linear("g_proj", h, q if gating is True or gating == "per-head" else q * d)
+    s.linear("g_proj", h, q * gate)
     note_attention(sheet, plan, q=q, kv=g, dim=d, qk_norm=True, attention_bias=b)
+
+
+def _laguna_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
+    gating = config._values.get("gating", True)
+    per_head = gating is True or gating == "per-head"
+    _own_heads(config, plan, sheet, gate=1 if per_head else head_dim(config))
 
 
 def _mimo_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
@@ -85,17 +84,7 @@ def _step_plan(config: Config) -> list[Plan]:
 
 def _step_attention(config: Config, plan: Plan, sheet: Sheet) -> None:
     """Step's attention: sliding layers with a head count of their own, a gate per head."""
-    s = sheet.at("self_attn", "attention")
-    h, q, g, d = config.hidden_size, plan.tag, kv_heads(config), head_dim(config)
-    b = bool(config.get("attention_bias"))
-    s.linear("q_proj", h, q * d, bias=b)
-    s.linear("k_proj", h, g * d, bias=b, split="kv")
-    s.linear("v_proj", h, g * d, bias=b, split="kv")
-    s.linear("o_proj", q * d, h, bias=b, split="row")
-    s.norm("q_norm", d)
-    s.norm("k_norm", d)
-    s.linear("g_proj", h, q)
-    note_attention(sheet, plan, q=q, kv=g, dim=d, qk_norm=True, attention_bias=b)
+    _own_heads(config, plan, sheet, gate=1)
 
 
 def _jetmoe_experts(s: Sheet, config: Config, wide: int, n_out: int) -> None:

@@ -11,25 +11,19 @@ from planner.resolve.arch.attention import (
     output_gate,
 )
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import (
-    PRE_NORM,
-    Family,
+from planner.resolve.arch.family import PRE_NORM, Family
+from planner.resolve.arch.layers import (
     after_dense,
     by_layer,
-    depth,
     every,
+    exaone_types,
+    exaone_window,
     layer_types,
     one_dense,
     spaced_mlps,
     windowed,
 )
-from planner.resolve.arch.mlp import gated, moe, shared_total
-
-
-def shared_if_any(config: Config) -> int:
-    return int(config.get("num_shared_experts", 0)) * int(
-        config.get("moe_intermediate_size") or config.intermediate_size
-    )
+from planner.resolve.arch.mlp import EXPERTS, gated, moe, shared_if_any, shared_total
 
 
 def _shared_experts(config: Config) -> int:
@@ -41,56 +35,29 @@ def _ling_shared(config: Config) -> int:
     return int(config.get("num_shared_experts") or 0) * int(width)
 
 
-def exaone_types(config: Config) -> list[str]:
-    """EXAONE's pattern of sliding and full layers, a number or a string of letters."""
-    pattern = config.get("sliding_window_pattern", 4)
-    if isinstance(pattern, str):
-        last = depth(config) - 1
-        return layer_types(
-            config,
-            lambda i: (
-                "full_attention"
-                if i == last or pattern[i % len(pattern)] == "G"
-                else "sliding_attention"
-            ),
-        )
-    return layer_types(config, every(int(pattern or 1)))
-
-
-def exaone_window(config: Config) -> int | None:
-    """The span of EXAONE's sliding layers."""
-    return config.get("sliding_window") if config.get("sliding_window_pattern", 4) else None
-
-
 FAMILIES = (
     Family(
         types=("deepseek",),
         attention=gqa(bias="attention_bias"),
-        mlp={"dense": gated(), "moe": moe(shared=shared_total)},
+        mlp={"dense": gated(), "moe": EXPERTS},
         plan=by_layer(after_dense()),
     ),
     Family(
-        types=("glm4_moe",),
+        types=("glm4_moe", "solar_open"),
         attention=gqa(bias="attention_bias", out_bias=False, qk_norm="head", norm_if="use_qk_norm"),
-        mlp={"dense": gated(), "moe": moe(shared=shared_total)},
+        mlp={"dense": gated(), "moe": EXPERTS},
         plan=by_layer(after_dense()),
     ),
     Family(
         types=("glm4v_moe_text",),
         attention=gqa(bias="attention_bias", out_bias=False),
-        mlp={"dense": gated(), "moe": moe(shared=shared_total)},
-        plan=by_layer(after_dense()),
-    ),
-    Family(
-        types=("solar_open",),
-        attention=gqa(bias="attention_bias", out_bias=False, qk_norm="head", norm_if="use_qk_norm"),
-        mlp={"dense": gated(), "moe": moe(shared=shared_total)},
+        mlp={"dense": gated(), "moe": EXPERTS},
         plan=by_layer(after_dense()),
     ),
     Family(
         types=("dots1",),
         attention=gqa(bias="attention_bias", qk_norm="head"),
-        mlp={"dense": gated(), "moe": moe(shared=shared_total)},
+        mlp={"dense": gated(), "moe": EXPERTS},
         plan=windowed(after_dense()),
     ),
     Family(
@@ -102,7 +69,7 @@ FAMILIES = (
                 router="router.gate",
                 router_linear=True,
                 correction="expert_bias",
-                shared=lambda config: int(config.num_shared_experts * config.moe_intermediate_size),
+                shared=_shared_experts,
             ),
         },
         plan=windowed(

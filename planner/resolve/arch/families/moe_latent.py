@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import gqa, output_gate
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import Family, depth, fourth_from_last_full, windowed
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import depth, fourth_from_last_full, windowed
 from planner.resolve.arch.mlp import gated, write_experts
 from planner.resolve.arch.sheet import Plan, Sheet
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import (
-    PRE_NORM,
-    Family,
+from planner.resolve.arch.family import PRE_NORM, Family
+from planner.resolve.arch.layers import (
     after_dense,
     all_moe,
     by_layer,
@@ -14,6 +13,7 @@ from planner.resolve.arch.family import (
     layer_types,
     one_dense,
     sparse_steps,
+    window_in_use,
     windowed,
 )
 from planner.resolve.arch.mlp import QWEN_SHARED, gated, moe, write_experts, write_gated
@@ -111,9 +111,7 @@ FAMILIES = (
         plan=windowed(
             sparse_steps,
             types=_qwen2_moe_types,
-            window=lambda config: (
-                config.get("sliding_window") if config.get("use_sliding_window") else None
-            ),
+            window=window_in_use,
         ),
     ),
     Family(
@@ -123,9 +121,7 @@ FAMILIES = (
         plan=windowed(
             sparse_steps,
             types=lambda config: ["sliding_attention"] * config.num_hidden_layers,
-            window=lambda config: (
-                config.get("sliding_window") if config.get("use_sliding_window") else None
-            ),
+            window=window_in_use,
         ),
     ),
     Family(

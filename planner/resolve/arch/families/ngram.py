@@ -6,7 +6,8 @@ from itertools import count, islice
 
 from planner.resolve.arch.attention import gqa
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import LINEAR, Family, all_moe, every, layer_types, windowed
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import LINEAR, all_moe, every, layer_types, windowed
 from planner.resolve.arch.mlp import QWEN_SHARED
 from planner.resolve.arch.recurrent import gated_delta
 from planner.resolve.arch.sheet import Plan, Sheet

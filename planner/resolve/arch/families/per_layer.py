@@ -6,7 +6,8 @@ from typing import Any
 
 from planner.resolve.arch.attention import gqa, heads, note_attention
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import Family, depth
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import depth
 from planner.resolve.arch.mlp import write_gated
 from planner.resolve.arch.sheet import Plan, Sheet
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import Family, depth
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import depth
 from planner.resolve.arch.sheet import Plan, Sheet
 
 

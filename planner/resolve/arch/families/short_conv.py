@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import even_head_dim, gqa, heads
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import Family, after_dense, layer_types, windowed
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import after_dense, layer_types, windowed
 from planner.resolve.arch.mlp import gated, moe
 from planner.resolve.arch.recurrent import short_conv
 from planner.resolve.arch.sheet import Plan, Sheet

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import gqa, heads, mla, note_attention
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import (
-    PRE_NORM,
-    Family,
+from planner.resolve.arch.family import PRE_NORM, Family
+from planner.resolve.arch.layers import (
     after_dense,
     by_layer,
     depth,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from planner.resolve.arch.attention import kv_heads, note_attention
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import LEGACY_LAYER_TYPES, Family, depth
+from planner.resolve.arch.family import Family
+from planner.resolve.arch.layers import LEGACY_LAYER_TYPES, depth
 from planner.resolve.arch.mlp import write_gated
 from planner.resolve.arch.recurrent import dt_rank, mamba2
 from planner.resolve.arch.sheet import Plan, Sheet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from planner.resolve.arch.config import Config
@@ -11,8 +12,6 @@ from planner.resolve.arch.sheet import Sheet
 from planner.resolve.arch.towers.known import write_tower
 
 Tie = Literal["top", "text", "either"]
-
-
 Parts = Callable[[Config, Config, Sheet], None]
 
 
@@ -45,6 +44,16 @@ class Composite:
     flat: bool = False
     inside: str = ""
     text_class: bool = False
+
+
+# A model that keeps a whole text model with its head, and its towers beside that.
+around_lm = partial(
+    Composite,
+    text_root="language_model.model",
+    head="language_model.lm_head",
+    prefix="",
+    tie="text",
+)
 
 
 def vision(

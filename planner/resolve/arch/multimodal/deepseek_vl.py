@@ -25,11 +25,16 @@ def _deepseek_vl_hybrid(config: Config, text: Config, s: Sheet) -> None:
     o = s.booked("other")
     o.param("high_res_vision_alpha", 1)
     sam_neck(o.at("high_res_vision_neck"), high.hidden_size, c)
-    o.conv("high_res_vision_proj.conv1", 2 * c, c, 3, 3, bias=False)
-    o.conv("high_res_vision_proj.conv2", 4 * c, 2 * c, 3, 3, bias=False)
+    _halved_twice(o.at("high_res_vision_proj"), c)
     s.linear("aligner.vision_proj", config.sub("vision_config").hidden_size, h // 2, bias=True)
     s.linear("aligner.high_res_vision_proj", 4 * c, h // 2, bias=True)
     s.linear("aligner.proj", h, h, bias=True)
+
+
+def _halved_twice(s: Sheet, channels: int) -> None:
+    """Two strided convolutions behind SAM, each with twice the channels of what it reads."""
+    s.conv("conv1", 2 * channels, channels, 3, 3, bias=False)
+    s.conv("conv2", 4 * channels, 2 * channels, 3, 3, bias=False)
 
 
 def _unlimited_ocr(config: Config, text: Config, s: Sheet) -> None:
@@ -41,8 +46,7 @@ def _unlimited_ocr(config: Config, text: Config, s: Sheet) -> None:
     a, c = s.at("vision_tower.sam_encoder"), sam.output_channels
     sam_stack(sam, a)
     sam_neck(a.at("neck"), sam.hidden_size, c)
-    a.conv("proj.conv1", 2 * c, c, 3, 3, bias=False)
-    a.conv("proj.conv2", 4 * c, 2 * c, 3, 3, bias=False)
+    _halved_twice(a.at("proj"), c)
     e, w = s.at("vision_tower.vision_encoder"), clip.hidden_size
     e.param("embeddings.class_embedding", w)
     e.embedding("embeddings.position_embedding", patches(clip) + 1, w)

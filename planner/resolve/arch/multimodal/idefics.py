@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.family import depth
+from planner.resolve.arch.layers import depth
 from planner.resolve.arch.mlp import write_gated
 from planner.resolve.arch.multimodal.composite import Composite, vision
 from planner.resolve.arch.sheet import Sheet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.multimodal.composite import Composite
+from planner.resolve.arch.multimodal.composite import Composite, around_lm
 from planner.resolve.arch.sheet import Sheet
 from planner.resolve.arch.towers.block import write_block
 from planner.resolve.arch.towers.known import write_tower
@@ -70,21 +70,13 @@ def _k3(config: Config, text: Config, s: Sheet) -> None:
 
 
 COMPOSITES = (
-    Composite(
+    around_lm(
         types=("kimi_vl",),
         parts=_kimi_vl,
-        text_root="language_model.model",
-        head="language_model.lm_head",
-        prefix="",
-        tie="text",
     ),
     Composite(types=("kimi_k25",), parts=_kimi),
-    Composite(
+    around_lm(
         types=("kimi_k3",),
         parts=_k3,
-        text_root="language_model.model",
-        head="language_model.lm_head",
-        prefix="",
-        tie="text",
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.multimodal.composite import Composite, vision
+from planner.resolve.arch.multimodal.composite import Composite, around_lm, vision
 from planner.resolve.arch.sheet import Sheet
 from planner.resolve.arch.towers.block import write_block
 from planner.resolve.arch.towers.known import write_tower
@@ -152,24 +152,15 @@ def _minimax_m3(config: Config, text: Config, s: Sheet) -> None:
 
 
 COMPOSITES = (
-    Composite(types=("internvl",), parts=vision(projector=_internvl)),
-    Composite(types=("qianfan_ocr",), parts=vision(projector=_internvl)),
-    Composite(
+    Composite(types=("internvl", "qianfan_ocr"), parts=vision(projector=_internvl)),
+    around_lm(
         types=("internvl_chat",),
         parts=_internvl_chat,
         text="llm_config",
-        text_root="language_model.model",
-        head="language_model.lm_head",
-        prefix="",
-        tie="text",
     ),
-    Composite(
+    around_lm(
         types=("nemotron_h_omni",),
         parts=_nemotron_omni,
-        text_root="language_model.model",
-        head="language_model.lm_head",
-        prefix="",
-        tie="text",
     ),
     Composite(types=("cohere2_vision",), parts=vision(projector=_cohere2_vision)),
     Composite(types=("aya_vision",), parts=vision(projector=_aya_vision)),

@@ -5,19 +5,14 @@ from __future__ import annotations
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.multimodal.composite import Composite
 from planner.resolve.arch.sheet import Sheet
-from planner.resolve.arch.towers.block import write_block
+from planner.resolve.arch.towers.siglip import idefics
 
 
 def _minicpmv(config: Config, text: Config, s: Sheet) -> None:
     """SigLIP without its pooling head, and a resampler with learned queries."""
     own = config.sub("vision_config")
     e, v = text.hidden_size, own.hidden_size
-    t = s.at("vpm")
-    h, p = own.hidden_size, own.patch_size
-    t.conv("embeddings.patch_embedding", h, own.num_channels, p, p)
-    t.embedding("embeddings.position_embedding", (own.image_size // p) ** 2, h)
-    write_block(t.at("encoder.layers.{j}", copies=own.num_hidden_layers), h, own.intermediate_size)
-    t.norm("post_layernorm", h, "layer")
+    idefics(own, s.at("vpm"))
     r = s.at("resampler")
     r.param("query", config.query_num, e)
     if v != e:
@@ -33,12 +28,8 @@ def _minicpmv(config: Config, text: Config, s: Sheet) -> None:
 def _minicpm46(config: Config, text: Config, s: Sheet) -> None:
     """SigLIP with a merger halfway, and a second merger into the text."""
     own = config.sub("vision_config")
-    h, p, inner = own.hidden_size, own.patch_size, own.intermediate_size
-    v = s.at("vision_tower")
-    v.conv("embeddings.patch_embedding", h, own.num_channels, p, p)
-    v.embedding("embeddings.position_embedding", (own.image_size // p) ** 2, h)
-    write_block(v.at("encoder.layers.{j}", copies=own.num_hidden_layers), h, inner)
-    v.norm("post_layernorm", h, "layer")
+    h, inner, v = own.hidden_size, own.intermediate_size, s.at("vision_tower")
+    idefics(own, v)
     m, wide = v.at("vit_merger"), 4 * h
     for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
         m.linear(f"self_attn.{name}", h, h, bias=True)

@@ -8,15 +8,6 @@ from planner.resolve.arch.sheet import Sheet
 from planner.resolve.arch.towers.known import write_tower
 
 
-def _glimmer(config: Config, text: Config, s: Sheet) -> None:
-    own = config.sub("vision_config")
-    write_tower(own, s.at("vision_tower"))
-    o, inner = s.booked("other"), int(config.projector_hidden_size)
-    s.linear("vision_adapter.fc1", config.out_hidden_size, inner)
-    s.linear("vision_adapter.fc2", inner, inner)
-    o.linear("vision_projection", inner, text.hidden_size)
-
-
 def _spark_audio(config: Config, s: Sheet) -> None:
     """Stages of patches and depthwise convolutions, each wider than the last."""
     n_in = 1
@@ -35,9 +26,18 @@ def _spark_audio(config: Config, s: Sheet) -> None:
     s.norm("post_proj_norm", config.out_hidden_size, "rms")
 
 
+def _glimmer(config: Config, text: Config, s: Sheet) -> None:
+    write_tower(config.sub("vision_config"), s.at("vision_tower"))
+    _adapter(config, text, s)
+
+
 def _spark(config: Config, text: Config, s: Sheet) -> None:
     write_tower(config.sub("vision_config"), s.at("vision_tower"))
     _spark_audio(config.sub("audio_config"), s.at("audio_tower"))
+    _adapter(config, text, s)
+
+
+def _adapter(config: Config, text: Config, s: Sheet) -> None:
     inner = int(config.projector_hidden_size)
     s.linear("vision_adapter.fc1", config.out_hidden_size, inner)
     s.linear("vision_adapter.fc2", inner, inner)

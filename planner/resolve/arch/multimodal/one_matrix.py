@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.multimodal.composite import Composite, vision
+from planner.resolve.arch.multimodal.composite import Composite, around_lm, vision
 from planner.resolve.arch.sheet import Sheet
 from planner.resolve.arch.towers.known import write_tower
 
@@ -45,13 +45,9 @@ def _ovis(config: Config, text: Config, s: Sheet) -> None:
 
 COMPOSITES = (
     Composite(types=("mllama",), parts=_mllama, text_class=True),
-    Composite(
+    around_lm(
         types=("llama4",),
         parts=_llama4,
-        text_root="language_model.model",
-        head="language_model.lm_head",
-        prefix="",
-        tie="text",
         text_class=True,
     ),
     Composite(types=("step3p7",), parts=_step),

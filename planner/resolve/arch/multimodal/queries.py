@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.resolve.arch.config import Config
-from planner.resolve.arch.multimodal.composite import Composite, vision
+from planner.resolve.arch.multimodal.composite import Composite, around_lm, vision
 from planner.resolve.arch.sheet import Sheet
 from planner.resolve.arch.towers.clip import blip2_vision, clip
 from planner.resolve.arch.towers.known import write_tower
@@ -108,21 +108,13 @@ def _molmo2(config: Config, text: Config, s: Sheet) -> None:
 
 
 COMPOSITES = (
-    Composite(
+    around_lm(
         types=("blip-2",),
         parts=_blip2,
-        text_root="language_model.model",
-        head="language_model.lm_head",
-        prefix="",
-        tie="text",
     ),
-    Composite(
+    around_lm(
         types=("instructblip", "instructblipvideo"),
         parts=_instructblip,
-        text_root="language_model.model",
-        head="language_model.lm_head",
-        prefix="",
-        tie="text",
     ),
     Composite(types=("granite4_vision",), parts=_granite4_vision),
     Composite(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.multimodal.composite import Composite, vision
+from planner.resolve.arch.multimodal.vector_quantised import codebook
 from planner.resolve.arch.sheet import Sheet
 from planner.resolve.arch.towers.block import write_block
 from planner.resolve.arch.towers.known import write_tower
@@ -18,7 +19,7 @@ def _omni_thinker(config: Config, text: Config, s: Sheet) -> None:
 
 def _glm_image(config: Config, text: Config, s: Sheet) -> None:
     """A tower over image patches and the codes that the text model writes."""
-    own, vq = config.sub("vision_config"), config.sub("vq_config")
+    own = config.sub("vision_config")
     h, p = own.hidden_size, own.patch_size
     v = s.at("visual")
     v.embedding("embeddings.position_embedding", (own.image_size // p) ** 2, h)
@@ -33,10 +34,7 @@ def _glm_image(config: Config, text: Config, s: Sheet) -> None:
         out_bias=bool(own.get("attention_bias")),
         norms=("norm1", "norm2"),
     )
-    q = s.booked("other").at("vqmodel")
-    q.embedding("quantize.embedding", vq.num_embeddings, vq.embed_dim)
-    q.conv("quant_conv", vq.embed_dim, vq.latent_channels, 1, 1)
-    q.conv("post_quant_conv", vq.latent_channels, vq.embed_dim, 1, 1)
+    codebook(config.sub("vq_config"), s.booked("other").at("vqmodel"))
 
 
 COMPOSITES = (
@@ -49,11 +47,12 @@ COMPOSITES = (
             "glmga",
             "exaone4_5",
             "glm5_next",
+            "cohere_compass",
+            "cosmos3_omni",
         ),
         parts=VISUAL,
     ),
-    Composite(types=("qwen3_5", "qwen3_5_moe"), parts=VISUAL, text_class=True),
-    Composite(types=("qwen4_exp",), parts=vision("visual"), tie="top", text_class=True),
+    Composite(types=("qwen3_5", "qwen3_5_moe", "qwen4_exp"), parts=VISUAL, text_class=True),
     Composite(types=("qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"), parts=_omni_thinker),
     Composite(
         types=("qwen2_5_omni", "qwen3_omni_moe"),
@@ -63,8 +62,6 @@ COMPOSITES = (
         prefix="thinker.model.",
         head="thinker.lm_head",
     ),
-    Composite(types=("cosmos3_omni",), parts=vision("visual")),
-    Composite(types=("cohere_compass",), parts=vision("visual")),
     Composite(types=("glm4v", "glm4v_moe", "glm_ocr"), parts=VISUAL, tie="either"),
     Composite(types=("glm_image",), parts=_glm_image, tie="text"),
 )

@@ -67,6 +67,7 @@ def _vq_decoder(config: Config, s: Sheet, attends: list[bool]) -> None:
 
 
 def codebook(config: Config, s: Sheet) -> None:
+    """The words that an image is written in, and the way there and back."""
     s.embedding("quantize.embedding", config.num_embeddings, config.embed_dim)
     s.conv("quant_conv", config.embed_dim, config.latent_channels, 1, 1)
     s.conv("post_quant_conv", config.latent_channels, config.embed_dim, 1, 1)

@@ -21,19 +21,12 @@ def whisper_block(b: Sheet, h: int, inner: int, *, key_bias: bool) -> None:
 
 def whisper(config: Config, s: Sheet) -> None:
     """The encoder of Whisper."""
-    h, inner = config.d_model, config.encoder_ffn_dim
+    h = config.d_model
     s.conv("conv1", h, config.num_mel_bins, 3)
     s.conv("conv2", h, h, 3)
     s.embedding("embed_positions", config.max_source_positions, h)
     b = s.at("layers.{j}", copies=config.encoder_layers)
-    a = b.at("self_attn")
-    a.linear("k_proj", h, h)
-    for name in ("v_proj", "q_proj", "out_proj"):
-        a.linear(name, h, h, bias=True)
-    b.linear("fc1", h, inner, bias=True)
-    b.linear("fc2", inner, h, bias=True)
-    b.norm("self_attn_layer_norm", h, "layer")
-    b.norm("final_layer_norm", h, "layer")
+    whisper_block(b, h, config.encoder_ffn_dim, key_bias=False)
     s.norm("layer_norm", h, "layer")
 
 
@@ -50,23 +43,7 @@ def qwen2_5_omni_audio(config: Config, s: Sheet) -> None:
 
 
 def qwen3_asr(config: Config, s: Sheet) -> None:
-    """Qwen3-ASR's encoder."""
-    h, c = config.d_model, config.downsample_hidden_size
-    whisper_block(
-        s.at("layers.{j}", copies=config.encoder_layers), h, config.encoder_ffn_dim, key_bias=True
-    )
-    s.norm("ln_post", h, "layer")
-    s.conv("conv2d1", c, 1, 3, 3)
-    s.conv("conv2d2", c, c, 3, 3)
-    s.conv("conv2d3", c, c, 3, 3)
-    bins = config.num_mel_bins
-    for _ in range(3):
-        bins = (bins + 1) // 2
-    s.linear("conv_out", c * bins, h)
-
-
-def qwen3_omni_audio(config: Config, s: Sheet) -> None:
-    """Qwen3-Omni's audio tower: three strided convolutions before the blocks."""
+    """Qwen3-ASR's encoder: three strided convolutions before the blocks."""
     h, c = config.d_model, config.downsample_hidden_size
     b = s.at("layers.{j}", copies=config.encoder_layers)
     whisper_block(b, h, config.encoder_ffn_dim, key_bias=True)
@@ -78,6 +55,12 @@ def qwen3_omni_audio(config: Config, s: Sheet) -> None:
     for _ in range(3):
         bins = (bins + 1) // 2
     s.linear("conv_out", c * bins, h)
+
+
+def qwen3_omni_audio(config: Config, s: Sheet) -> None:
+    """Qwen3-Omni's audio tower: the same with two matrices behind it."""
+    h = config.d_model
+    qwen3_asr(config, s)
     s.linear("proj1", h, h, bias=True)
     s.linear("proj2", h, config.output_dim, bias=True)
 

@@ -8,8 +8,6 @@ from planner.resolve.arch.config import Config
 from planner.resolve.arch.sheet import Sheet
 
 Tower = Callable[[Config, Sheet], None]
-
-
 QKVO = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
@@ -60,4 +58,5 @@ def patches(config: Config) -> int:
 
 
 def side(value: int | list[int]) -> int:
+    """A patch's side, which some files give twice."""
     return value[0] if isinstance(value, list) else value

@@ -61,32 +61,16 @@ def qwen2_5_omni_vision(config: Config, s: Sheet) -> None:
 
 def qwen3_vl(config: Config, s: Sheet) -> None:
     """Qwen3-VL's tower with mergers of intermediate layers."""
-    h, p, t = config.hidden_size, config.patch_size, config.temporal_patch_size
-    s.conv("patch_embed.proj", h, config.in_channels, t, p, p)
-    s.embedding("pos_embed", config.num_position_embeddings, h)
-    write_block(
-        s.at("blocks.{j}", copies=config.depth),
-        h,
-        config.intermediate_size,
-        attention="attn",
-        names=("qkv", "proj"),
-        mlp_names=("linear_fc1", "linear_fc2"),
-        norms=("norm1", "norm2"),
-    )
-    wide = h * config.spatial_merge_size**2
-    deep = config.get("deepstack_visual_indexes", [])
-    mergers = [("merger", 1, h)]
-    if deep:
-        mergers.append(("deepstack_merger_list.{j}", len(deep), wide))
-    for name, count, normed in mergers:
-        m = s.at(name, copies=count)
-        m.norm("norm", normed, "layer")
-        m.linear("linear_fc1", wide, wide, bias=True)
-        m.linear("linear_fc2", wide, config.out_hidden_size, bias=True)
+    names = ("norm", "linear_fc1", "linear_fc2")
+    _qwen3_body(config, s, deep="deepstack_merger_list", names=names)
 
 
 def qwen3_omni_vision(config: Config, s: Sheet) -> None:
     """The same tower with the mergers of Qwen3-Omni."""
+    _qwen3_body(config, s, deep="merger_list", names=("ln_q", "mlp.0", "mlp.2"))
+
+
+def _qwen3_body(config: Config, s: Sheet, *, deep: str, names: tuple[str, str, str]) -> None:
     h, p, t = config.hidden_size, config.patch_size, config.temporal_patch_size
     s.conv("patch_embed.proj", h, config.in_channels, t, p, p)
     s.embedding("pos_embed", config.num_position_embeddings, h)
@@ -100,13 +84,13 @@ def qwen3_omni_vision(config: Config, s: Sheet) -> None:
         norms=("norm1", "norm2"),
     )
     wide = h * config.spatial_merge_size**2
-    deep = config.get("deepstack_visual_indexes", [])
-    for name, count, normed in (("merger", 1, h), ("merger_list.{j}", len(deep), wide)):
-        if count:
-            m = s.at(name, copies=count)
-            m.norm("ln_q", normed, "layer")
-            m.linear("mlp.0", wide, wide, bias=True)
-            m.linear("mlp.2", wide, config.out_hidden_size, bias=True)
+    count = len(config.get("deepstack_visual_indexes", []))
+    for name, copies, normed in (("merger", 1, h), (f"{deep}.{{j}}", count, wide)):
+        if copies:
+            m = s.at(name, copies=copies)
+            m.norm(names[0], normed, "layer")
+            m.linear(names[1], wide, wide, bias=True)
+            m.linear(names[2], wide, config.out_hidden_size, bias=True)
 
 
 TOWERS: dict[str, Tower] = {

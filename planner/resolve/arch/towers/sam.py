@@ -9,9 +9,7 @@ from planner.resolve.arch.towers.block import Tower, write_block
 
 def sam(config: Config, s: Sheet) -> None:
     """The vision half of SAM, windowed but for a few layers."""
-    v = s.at("vision_encoder")
-    sam_stack(config, v)
-    sam_neck(v.at("neck"), config.hidden_size, config.output_channels)
+    sam_encoder(config, s.at("vision_encoder"))
 
 
 def sam_stack(config: Config, v: Sheet) -> None:
@@ -51,13 +49,13 @@ def sam_neck(s: Sheet, n_in: int, n_out: int) -> None:
     s.norm("layer_norm2", n_out, "layer")
 
 
-def got_ocr(config: Config, s: Sheet) -> None:
-    """GOT-OCR 2: SAM's encoder."""
+def sam_encoder(config: Config, s: Sheet) -> None:
+    """SAM's encoder under no name of its own, as in GOT-OCR 2."""
     sam_stack(config, s)
     sam_neck(s.at("neck"), config.hidden_size, config.output_channels)
 
 
 TOWERS: dict[str, Tower] = {
-    "got_ocr2_vision": got_ocr,
+    "got_ocr2_vision": sam_encoder,
     "sam_vision_model": sam,
 }

@@ -12,21 +12,19 @@ def siglip(config: Config, s: Sheet) -> None:
     h, p = config.hidden_size, side(config.patch_size)
     s.conv("embeddings.patch_embedding", h, config.num_channels, p, p)
     s.embedding("embeddings.position_embedding", patches(config), h)
-    _siglip_body(config, s)
+    _encoder(config, s)
+    _pooling_head(config, s)
 
 
-def siglip2(config: Config, s: Sheet) -> None:
-    """SigLIP 2 with patches flattened before their projection."""
-    h, p = config.hidden_size, config.patch_size
-    s.linear("embeddings.patch_embedding", config.num_channels * p * p, h, bias=True)
-    s.embedding("embeddings.position_embedding", config.num_patches, h)
-    _siglip_body(config, s)
-
-
-def _siglip_body(config: Config, s: Sheet) -> None:
+def _encoder(config: Config, s: Sheet) -> None:
+    """The blocks, and the norm behind them."""
     h, inner = config.hidden_size, config.intermediate_size
     write_block(s.at("encoder.layers.{j}", copies=config.num_hidden_layers), h, inner)
     s.norm("post_layernorm", h, "layer")
+
+
+def _pooling_head(config: Config, s: Sheet) -> None:
+    h, inner = config.hidden_size, config.intermediate_size
     if config.get("vision_use_head", True):
         x = s.at("head")
         x.param("probe", 1, 1, h)
@@ -39,14 +37,17 @@ def _siglip_body(config: Config, s: Sheet) -> None:
 
 
 def siglip_flat(config: Config, s: Sheet) -> None:
-    """SigLIP 2 over flattened patches, without a pooling head."""
+    """SigLIP 2, whose patches are flattened before their projection."""
     h, p = config.hidden_size, config.patch_size
     s.linear("embeddings.patch_embedding", config.num_channels * p * p, h, bias=True)
     s.embedding("embeddings.position_embedding", config.num_patches, h)
-    write_block(
-        s.at("encoder.layers.{j}", copies=config.num_hidden_layers), h, config.intermediate_size
-    )
-    s.norm("post_layernorm", h, "layer")
+    _encoder(config, s)
+
+
+def siglip2(config: Config, s: Sheet) -> None:
+    """The same, with the pooling head where the config keeps it."""
+    siglip_flat(config, s)
+    _pooling_head(config, s)
 
 
 def idefics(config: Config, s: Sheet) -> None:
@@ -54,10 +55,7 @@ def idefics(config: Config, s: Sheet) -> None:
     h, p = config.hidden_size, config.patch_size
     s.conv("embeddings.patch_embedding", h, config.num_channels, p, p)
     s.embedding("embeddings.position_embedding", (config.image_size // p) ** 2, h)
-    write_block(
-        s.at("encoder.layers.{j}", copies=config.num_hidden_layers), h, config.intermediate_size
-    )
-    s.norm("post_layernorm", h, "layer")
+    _encoder(config, s)
 
 
 def paddleocr(config: Config, s: Sheet) -> None:
@@ -69,10 +67,7 @@ def video_llama3(config: Config, s: Sheet) -> None:
     """VideoLLaMA 3: SigLIP without learned positions."""
     h, p = config.hidden_size, config.patch_size
     s.conv("embeddings.patch_embedding", h, config.num_channels, p, p)
-    write_block(
-        s.at("encoder.layers.{j}", copies=config.num_hidden_layers), h, config.intermediate_size
-    )
-    s.norm("post_layernorm", h, "layer")
+    _encoder(config, s)
 
 
 def granite_docling(config: Config, s: Sheet) -> None:

@@ -1,4 +1,5 @@
-"""Vision transformers of single models: Pixtral, Kimi, Step, ERNIE, Ovis, C-RADIO, Molmo, Muse."""
+"""Vision towers of single lines: Pixtral, Kimi, Step, ERNIE, Ovis, C-RADIO, Molmo 2, Muse, LFM3,
+Gemma 4."""
 
 from __future__ import annotations
 
