@@ -109,11 +109,7 @@ FAMILIES = (
         types=("cwm",),
         attention=gqa(),
         mlp=gated(bias="mlp_bias"),
-        plan=windowed(
-            types=lambda config: layer_types(
-                config, lambda i: "sliding_attention" if i % 4 else "full_attention"
-            )
-        ),
+        plan=windowed(types=fourth_full),
     ),
     Family(
         types=("granite_swa",),

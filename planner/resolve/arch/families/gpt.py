@@ -1,4 +1,4 @@
-"""GPT, GPT-2 and the decoders of EleutherAI: plain MLPs, layer norms with biases."""
+"""GPT, GPT-2 and StarCoder, GPT-J, CodeGen, GPT-Neo and NeoX: plain MLPs, layer norms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CTRL, OPT and its kin: separate projections with biases, plain MLPs, stored positions."""
+"""OPT, XGLM, BioGPT, Kosmos-2's text, CTRL: separate projections with biases, plain MLPs."""
 
 from __future__ import annotations
 

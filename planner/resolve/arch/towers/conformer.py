@@ -103,6 +103,7 @@ def granite_speech(config: Config, s: Sheet) -> None:
 
 
 def phi4_audio(config: Config, s: Sheet) -> None:
+    """Phi-4's speech encoder, with a gated convolution in every block."""
     h, inner, c = config.hidden_size, config.intermediate_size, config.nemo_conv_channels
     stages = max(int(config.time_reduction).bit_length() - 1, 1)
     bins = config.input_size
