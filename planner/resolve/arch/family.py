@@ -1,4 +1,4 @@
-"""A family of decoders: how its layers are laid out and which blocks they are made of."""
+"""A family of decoders: which blocks it is made of, and how a layer is written from them."""
 
 from __future__ import annotations
 

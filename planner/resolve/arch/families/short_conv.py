@@ -1,4 +1,4 @@
-"""LFM: short convolutions beside attention."""
+"""LFM2 and LFM3: short convolutions beside attention."""
 
 from __future__ import annotations
 
