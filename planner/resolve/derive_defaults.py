@@ -17,8 +17,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from planner.resolve.arch.known import TYPE_ALIASES, composites, families
-from planner.resolve.arch.towers import TOWERS
+from planner.resolve.arch.families.known import families
+from planner.resolve.arch.known import TYPE_ALIASES
+from planner.resolve.arch.multimodal.known import composites
+from planner.resolve.arch.towers.known import TOWERS
 
 FILE: Final = Path(__file__).parent / "arch" / "data" / "class_defaults.json"
 _NO_SHAPE = re.compile(

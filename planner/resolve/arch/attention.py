@@ -215,3 +215,8 @@ def mla(
             extra(config, plan, s)
 
     return block
+
+
+def output_gate(config: Config, _: Plan, s: Sheet) -> None:
+    """A gate of every value that attention gives out."""
+    s.linear("gate_proj", config.hidden_size, heads(config) * head_dim(config))

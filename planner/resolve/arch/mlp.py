@@ -209,3 +209,30 @@ def write_experts(
 def shared_total(config: Config) -> int:
     """Width of all shared experts together, each as wide as a routed one."""
     return int(config.get("n_shared_experts", 0)) * int(config.moe_intermediate_size)
+
+
+def shared_if_any(config: Config) -> int:
+    """The same where the config counts them as `num_shared_experts`, which may be missing."""
+    return int(config.get("num_shared_experts", 0)) * int(
+        config.get("moe_intermediate_size") or config.intermediate_size
+    )
+
+
+# Routed and shared experts as most families after DeepSeek-V2 have them.
+EXPERTS = moe(shared=shared_total)
+# Qwen's, with one shared expert behind a gate.
+QWEN_SHARED = moe(
+    shared="shared_expert_intermediate_size",
+    shared_scope="shared_expert",
+    shared_gate="shared_expert_gate",
+)
+
+
+def granite_shared(config: Config, _: Plan, sheet: Sheet) -> None:
+    """Granite's shared MLP beside the experts, with gate and up in one matrix."""
+    width = int(config.get("shared_intermediate_size", 0))
+    if width:
+        s = sheet.at("shared_mlp", "shared_experts")
+        s.linear("input_linear", config.hidden_size, 2 * width)
+        s.linear("output_linear", width, config.hidden_size, split="row")
+        sheet.layer["shared_intermediate_size"] = width

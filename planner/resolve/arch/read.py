@@ -6,23 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.errors import did_you_mean
-from planner.resolve.arch.config import (
-    Config,
-    ConfigProblem,
-    UnknownModelType,
-    top_config,
-)
+from planner.resolve.arch.config import Config, ConfigProblem, UnknownModelType, top_config
 from planner.resolve.arch.decoder import write_decoder
+from planner.resolve.arch.families.known import families
 from planner.resolve.arch.family import Family
-from planner.resolve.arch.known import (
-    TYPE_ALIASES,
-    TYPES_BY_CLASS,
-    composites,
-    families,
-    known_model_types,
-)
+from planner.resolve.arch.known import TYPE_ALIASES, TYPES_BY_CLASS, known_model_types
+from planner.resolve.arch.multimodal.known import composites
+from planner.resolve.arch.multimodal.texts import text_config
 from planner.resolve.arch.sheet import Sheet, flag, tensors_of
-from planner.resolve.arch.texts import text_config
 from planner.resolve.facts import ModelFacts
 from planner.resolve.quantization import read_quantization
 
