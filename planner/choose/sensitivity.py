@@ -80,7 +80,7 @@ def growth_flips(
     hours_per_month: float,
     factors: Sequence[float] = GROWTH_FACTORS,
 ) -> pl.DataFrame:
-    """Per case with requests per second: the smallest growth after which another cell wins.
+    """Per case with a load: the smallest growth after which another cell wins.
 
     The load is multiplied and replicas, offers, costs and the choice are made again. Gives
     case_index, `growth` (2.0: twice the load), `machine_changes` (another GPU, layout or offer,
@@ -97,8 +97,9 @@ def growth_flips(
         _PLACEMENT, keep="first", maintain_order=True
     )
     frames = []
+    loads = [n for n in ("requests_per_second", "concurrent_users") if n in placed.columns]
     for factor in factors:
-        grown = placed.lazy().with_columns(pl.col("requests_per_second") * factor)
+        grown = placed.lazy().with_columns(pl.col(loads) * factor)
         offered = with_offers(with_demand(grown), shapes.lazy(), any_provider=any_provider)
         costed = with_cost(offered, hours_per_month=hours_per_month)
         indexed = (

@@ -114,7 +114,7 @@ def _flips(
         flip = Flip("price", round(rise, 4), sentence)
         found.setdefault(row["case_index"], []).append(flip)
     scenario = context.scenario
-    if not any(w.demand and w.demand.requests_per_second for w in scenario.workloads):
+    if not any(w.demand and w.demand.is_load for w in scenario.workloads):
         return found
     grown = growth_flips(
         work,
