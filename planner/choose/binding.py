@@ -82,7 +82,7 @@ def binding_constraints(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
     )
     other = work.select(
         "cell_index", "offer_gpu_count", "replicas", "gpu", "gpu_count", "provider",
-        "memory_reason", "objective_reason", "price_state", "usd_per_hour",
+        "memory_reason", "objective_reason", "price_state", "usd_per_hour", "offer_reason",
     )  # fmt: skip
     return (
         cases.join(best, on="case_index", how="left", maintain_order="left")
@@ -222,7 +222,7 @@ def _words() -> pl.Expr:
             )
         )
         .when(kind == "shape granularity")
-        .then(pl.format("no instance on offer holds {}× {}", "gpu_count", "gpu"))
+        .then(pl.format("{}× {} would do, but: {}", "gpu_count", "gpu", "offer_reason"))
         .when(kind == "price")
         .then(pl.format("{}× {} would do, but has no price here", "gpu_count", "gpu"))
         .when(kind == "support")

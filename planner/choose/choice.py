@@ -1,7 +1,7 @@
 """The cheapest allowed cell of each case, the runners-up, and why the others lost.
 
-Ties go to fewer GPUs, then to the faster layout, then to
-more free memory, then to the name.
+Ties go to fewer GPUs, then to the faster layout, then to more free memory, then to the larger
+host, then to the name.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ TIE_BREAK: Final = (
     "gpu_count",
     "_seconds_per_token",
     "utilization",
+    "_less_ram_gb",
+    "_fewer_vcpus",
     "gpu",
     "pipeline_parallel_size",
     "expert_parallel_size",
@@ -29,7 +31,14 @@ TIE_BREAK: Final = (
 )
 _VERDICT_RANK: Final = {"fits": 0, "tight": 1, "exceeds": 2, "unsupported": 3, "impossible": 4}
 RUNNERS_UP: Final = 4
-_SAID: Final = ("gpu_count", "_seconds_per_token", "utilization")
+_SAID: Final = (
+    "gpu_count", "_seconds_per_token", "utilization", "_less_ram_gb", "_fewer_vcpus",
+)  # fmt: skip
+_OPTIONAL: Final = {
+    "offer_reason": pl.String,
+    "offer_ram_gb": pl.Float64,
+    "offer_vcpus": pl.Float64,
+}
 _ROUNDING: Final = 1e-9
 
 
@@ -51,11 +60,19 @@ def with_choice(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
     the objectives. The cheapest of a case has rank 1 by cost and the tie-break; `is_tied` marks
     it and the others of the same cost, where there are others.
     """
-    decided = cells.with_columns(
-        price_state=_price_state(limits),
-        rank_cost_usd=rank_cost_usd(),
-        _seconds_per_token=1 / pl.col("tokens_per_second"),
-    ).with_columns(is_eligible=_eligible(limits))
+    present = cells.collect_schema().names()
+    absent = [name for name in _OPTIONAL if name not in present]
+    decided = (
+        cells.with_columns(pl.lit(None, _OPTIONAL[name]).alias(name) for name in absent)
+        .with_columns(
+            price_state=_price_state(limits),
+            rank_cost_usd=rank_cost_usd(),
+            _seconds_per_token=1 / pl.col("tokens_per_second"),
+            _less_ram_gb=-pl.col("offer_ram_gb").fill_null(0.0),
+            _fewer_vcpus=-pl.col("offer_vcpus").fill_null(0.0),
+        )
+        .with_columns(is_eligible=_eligible(limits))
+    )
     eligible = decided.filter("is_eligible").select(
         "case_index", "cell_index", "rank_cost_usd", *TIE_BREAK
     )
@@ -145,7 +162,11 @@ def _reason(limits: Limits) -> pl.Expr:
         .when(state == "unpriced")
         .then(pl.lit("no price for this GPU in the supply"))
         .when(state == "no-offer")
-        .then(pl.format("no instance on offer holds {} of it", pl.col("gpu_count")))
+        .then(
+            pl.coalesce(
+                "offer_reason", pl.format("no instance on offer holds {} of it", "gpu_count")
+            )
+        )
         .when(state == "over-limit")
         .then(_over_limit(limits))
         .when(~same_cost(pl.col("rank_cost_usd"), pl.col("_least_usd")))
@@ -185,6 +206,10 @@ def _lost_tie() -> pl.Expr:
         .then(pl.lit("same cost; lost the tie: slower"))
         .when(pl.col("utilization") > pl.col("_least_utilization"))
         .then(pl.lit("same cost; lost the tie: less free memory"))
+        .when(pl.col("_less_ram_gb") > pl.col("_least_less_ram_gb"))
+        .then(pl.lit("same cost; lost the tie: less host memory"))
+        .when(pl.col("_fewer_vcpus") > pl.col("_least_fewer_vcpus"))
+        .then(pl.lit("same cost; lost the tie: fewer vCPUs"))
         .otherwise(pl.lit("same cost; lost the tie: equal, later by name"))
     )
 

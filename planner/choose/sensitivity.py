@@ -33,6 +33,7 @@ _CHOICE: Final = (
 _MADE: Final = (
     "provider", "region", "instance_type", "offer_gpu_count", "purchase", "price_date",
     "instances", "usd_per_hour", "purchase_usd", "running_usd_per_hour", "price_state",
+    "offer_vcpus", "offer_ram_gb", "offer_reason",
     "paid_hours_per_month", "usd_per_month", "usd_per_year", "usd_per_million_tokens",
     "usd_per_million_input_tokens", "usd_per_million_output_tokens", "is_eligible", "is_cheapest",
     "is_tied", "is_pareto", "latency_ms", "rank_cost_usd", "reason", "cell_index",
