@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from planner.choose.front import with_front
+from planner.choose.money import usd_text
 
 CONFIGURATION: Final = ("gpu", "gpu_count")
 TIE_BREAK: Final = (
@@ -173,7 +174,7 @@ def _reason(limits: Limits) -> pl.Expr:
         .then(
             pl.format(
                 "dearer by {} USD per {} (+{} %)",
-                dearer.round(2),
+                usd_text(dearer),
                 per,
                 percent.round(0).cast(pl.Int64),
             )
@@ -187,12 +188,14 @@ def _over_limit(limits: Limits) -> pl.Expr:
     """Which limits a cell breaks, with its own value and the limit."""
     said = []
     for column, limit, unit in (
-        (pl.col("usd_per_hour").round(2), limits.max_usd_per_hour, "USD per hour"),
-        (pl.col("usd_per_month").round(0), limits.max_usd_per_month, "USD per month"),
+        (pl.col("usd_per_hour"), limits.max_usd_per_hour, "USD per hour"),
+        (pl.col("usd_per_month"), limits.max_usd_per_month, "USD per month"),
         (pl.col("gpu_count") * pl.col("replicas"), limits.max_gpus, "GPUs"),
     ):
         if limit is not None:
-            text = pl.format(f"{{}} {unit} is above the limit of {limit:g}", column)
+            value = column if unit == "GPUs" else usd_text(column)
+            verb = "are" if unit == "GPUs" else "is"
+            text = pl.format(f"{{}} {unit} {verb} above the limit of {limit:g}", value)
             said.append(pl.when(column > limit).then(text))
     return pl.concat_str(said, separator=", ", ignore_nulls=True) if said else pl.lit("")
 

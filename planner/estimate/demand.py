@@ -55,7 +55,7 @@ def with_demand(cells: pl.LazyFrame) -> pl.LazyFrame:
     Adds `replicas` (at least 1; 1 without demand; null where there is demand and no speed),
     `replica_utilization` (share of its places that are busy at peak), `queue_wait_ms` (mean wait
     for a place at peak), `meets_objectives` (null without objectives or without speed) and
-    `objective_reason` (the first objective that fails, with both figures).
+    `objective_reason` (the objectives that fail, with both figures).
     """
     added = (
         "replicas",
@@ -222,6 +222,9 @@ _OBJECTIVES: Final = {
 }
 
 
+_WAITED: Final = ("d_first_ms", "d_end_ms")
+
+
 def _meets() -> pl.Expr:
     """True where every given objective holds; null where none is given or speed is not known."""
     checks = [pl.col(have) <= pl.col(want) for have, want in _OBJECTIVES.values()]
@@ -233,13 +236,18 @@ def _meets() -> pl.Expr:
 
 
 def _reason() -> pl.Expr:
-    """The first objective that fails, in words; why there is no answer where speed is unknown."""
+    """Every objective that fails, in words; why there is no answer where speed is unknown."""
+    wait = pl.col("d_wait").fill_null(0.0) * _MS
+    waiting = pl.when((wait >= 0.1) & wait.is_finite()).then(
+        pl.format(" ({} ms of it waiting for a place)", wait.round(1))
+    )
     failures = [
         pl.when(pl.col(have) > pl.col(want)).then(
             pl.format(
-                "{} {} ms is over the objective of {} ms",
+                "{} {} ms{} is over the objective of {} ms",
                 pl.lit(name),
                 pl.col(have).round(1),
+                (waiting if have in _WAITED else pl.lit("")).fill_null(""),
                 pl.col(want).round(1),
             )
         )
@@ -252,4 +260,5 @@ def _reason() -> pl.Expr:
     unknown = pl.when(asked & pl.col("tokens_per_second").is_null()).then(
         pl.lit("the speed of this configuration is not known")
     )
-    return pl.coalesce(unknown, *failures)
+    every = pl.concat_str(failures, separator=", ", ignore_nulls=True)
+    return pl.coalesce(unknown, pl.when(every.str.len_chars() > 0).then(every))

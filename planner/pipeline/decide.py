@@ -26,7 +26,8 @@ _INTERNAL: Final = (
     "case_index", "configuration_index", "bought_key", "usable_bytes", "total_low_bytes",
     "total_bytes", "total_high_bytes", "budget_bytes", "memory_reason", "meets_objectives",
     "objective_reason", "training_tokens", "epochs", "runs_per_month", "host_ram_gb",
-    "prefill_tokens_per_second", "prefix_cache_share", *DEMAND_INPUTS,
+    "prefill_tokens_per_second", "prefix_cache_share", "unbound_replicas",
+    "unbound_meets_objectives", *DEMAND_INPUTS,
 )  # fmt: skip
 """What the choice needs of an estimate besides the columns of cells.csv."""
 
@@ -119,6 +120,9 @@ def _only_where_it_runs(schema: pl.Schema) -> list[pl.Expr]:
         .then(pl.coalesce("objective_reason", pl.lit(_NO_SPEED)))
         .otherwise(columns["objective_reason"])
     )
+    # What a cell that does not fit would need if it did: for what stands in its way.
+    columns["unbound_replicas"] = pl.col("replicas")
+    columns["unbound_meets_objectives"] = pl.col("meets_objectives")
     columns["replicas"] = pl.when(runs & ~unknown).then("replicas").otherwise(1).cast(pl.Int64)
     sized = pl.col("verdict").is_in(["fits", "tight", "exceeds"])
     for name in _CAPACITIES:

@@ -77,10 +77,10 @@ class ServingBuilder(Builder):
             if key in Demand.__slots__ and value is not None
         }
         plain |= self.lengths(item, path)
-        lengths = [plain.get(f"{key}_tokens_mean") for key in ("input", "output")]
+        read, written = (plain.get(f"{key}_tokens_mean") for key in ("input", "output"))
         tokens_per_day = item.get("tokens_per_day")
-        if tokens_per_day and all(lengths):
-            plain["requests_per_second"] = tokens_per_day / self.seconds_a_day() / sum(lengths)
+        if tokens_per_day and read and written:
+            plain["requests_per_second"] = tokens_per_day / self.seconds_a_day() / (read + written)
         return Demand(**plain)
 
     def seconds_a_day(self) -> float:
