@@ -144,8 +144,12 @@ def _eligible(limits: Limits) -> pl.Expr:
 def _reason(limits: Limits) -> pl.Expr:
     """Why the cell is not the choice; empty for the choice itself."""
     verdict, state = pl.col("verdict"), pl.col("price_state")
-    dearer = pl.col("rank_cost_usd") - pl.col("_least_usd")
+    # Only what loses by its cost is put into words: a text for every cell takes most of the time.
+    same = same_cost(pl.col("rank_cost_usd"), pl.col("_least_usd"))
+    loses = pl.col("is_eligible") & ~same
+    dearer = pl.when(loses).then(pl.col("rank_cost_usd") - pl.col("_least_usd"))
     percent = dearer / pl.col("_least_usd") * 100
+    tight = (verdict == "tight") & (not limits.allow_tight)
     per = (
         pl.when(pl.col("usd_per_month").is_not_null())
         .then(pl.lit("month"))
@@ -154,8 +158,8 @@ def _reason(limits: Limits) -> pl.Expr:
     return (
         pl.when("is_cheapest")
         .then(None)
-        .when((verdict == "tight") & (not limits.allow_tight))
-        .then(pl.concat_str(pl.col("memory_reason"), pl.lit("; allow_tight is off")))
+        .when(tight)
+        .then(pl.concat_str(pl.when(tight).then("memory_reason"), pl.lit("; allow_tight is off")))
         .when(~verdict.is_in(allowed_verdicts(limits)))
         .then(pl.col("memory_reason"))
         .when(~pl.col("meets_objectives").fill_null(True))
@@ -163,14 +167,10 @@ def _reason(limits: Limits) -> pl.Expr:
         .when(state == "unpriced")
         .then(pl.lit("no price for this GPU in the supply"))
         .when(state == "no-offer")
-        .then(
-            pl.coalesce(
-                "offer_reason", pl.format("no instance on offer holds {} of it", "gpu_count")
-            )
-        )
+        .then(pl.coalesce("offer_reason", pl.lit("no instance on offer holds it")))
         .when(state == "over-limit")
         .then(_over_limit(limits))
-        .when(~same_cost(pl.col("rank_cost_usd"), pl.col("_least_usd")))
+        .when(~same)
         .then(
             pl.format(
                 "dearer by {} USD per {} (+{} %)",
