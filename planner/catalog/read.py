@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -113,12 +114,22 @@ def _meaning_problems(part: Document, rows: list[Row], kind: str) -> Iterator[Pr
                 f"'{key}' is given twice, first as entry {seen[key] + 1}",
             )
         seen.setdefault(key, index)
+        if kind == "offers" and not _is_day(row.get("price_date")):
+            message = f"'{row['price_date']}' is no date of the calendar"
+            yield part.problem((*where, "price_date"), "bad-value", message)
         for name in ("usable_gib", "average_bits"):
             spread = row.get(name)
             if spread and not spread["low"] <= spread["expected"] <= spread["high"]:
                 yield part.problem(
                     (*where, name), "bad-range", "must rise from low over expected to high"
                 )
+
+
+def _is_day(text: str | None) -> bool:
+    try:
+        return text is None or bool(date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def _against(

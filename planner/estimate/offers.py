@@ -129,8 +129,8 @@ def _bought(looked_at: pl.LazyFrame, any_provider: bool) -> pl.LazyFrame:
 
 def _refused(looked_at: pl.LazyFrame) -> pl.LazyFrame:
     """Of each need why no offer holds it; what an offer holds has a reason too, which is unused."""
-    holds_gpus = pl.col("instances").is_not_null()
-    holds_host = holds_gpus & _has_memory()
+    holds_gpus = _has_gpus()
+    holds_host = pl.col("instances").is_not_null() & _has_memory()
     short = pl.format(
         "needs {} machines, of which there are {}",
         pl.col("instances").filter(holds_host).min(),
@@ -170,6 +170,13 @@ def instances() -> pl.Expr:
         .then(pl.col("replicas") * spanned)
         .cast(pl.Int64)
     )
+
+
+def _has_gpus() -> pl.Expr:
+    """Whether the GPUs of a replica go into a shape, whatever its host."""
+    size, count = pl.col("offer_gpu_count"), pl.col("gpu_count")
+    spans = (count / size).ceil() == pl.col("nodes")
+    return ((size >= count) & (pl.col("nodes") == 1)) | ((size < count) & spans)
 
 
 def _has_memory() -> pl.Expr:

@@ -9,7 +9,13 @@ import polars as pl
 
 from planner.choose import Limits, with_choice
 from planner.estimate import estimate_cells
-from planner.estimate.cost import price_age_days, with_cost, with_host_needs, with_offers
+from planner.estimate.cost import (
+    price_age_days,
+    runs_at_once,
+    with_cost,
+    with_host_needs,
+    with_offers,
+)
 from planner.estimate.demand import DEMAND_INPUTS
 from planner.estimate.ledger import component_bytes
 from planner.estimate.verdict import with_verdict
@@ -79,6 +85,9 @@ def _estimated(cells: pl.LazyFrame, context: Context, *, serves: bool) -> pl.Dat
     that is read several times would be computed several times.
     """
     estimated = estimate_cells(cells, context.tables, context.settings, serves=serves)
+    if not serves:
+        runs = runs_at_once(context.scenario.assumptions.hours_per_month)
+        estimated = estimated.with_columns(replicas=runs)
     judged = with_host_needs(with_verdict(estimated), context.tables)
     full = judged.with_columns(_only_where_it_runs(judged.collect_schema())).with_columns(
         # Estimators fill in their defaults; without adapters these are none.

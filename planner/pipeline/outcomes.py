@@ -83,8 +83,13 @@ def offer_label() -> pl.Expr:
 
 def ways_words(supply: Supply) -> str:
     """How the supply may buy, in words: `on-demand or spot, from aws or lambda`."""
-    sellers = f", from {' or '.join(supply.providers)}" if supply.providers else ""
-    return " or ".join(supply.purchase) + sellers
+    parts = [" or ".join(supply.purchase)]
+    parts += [f"from {' or '.join(supply.providers)}"] * bool(supply.providers)
+    parts += [f"in {' or '.join(supply.regions)}"] * bool(supply.regions)
+    parts += [f"as {' or '.join(supply.instance_types)}"] * bool(supply.instance_types)
+    for least, unit in ((supply.min_vcpus, "vCPUs"), (supply.min_ram_gb, "GB of host memory")):
+        parts += [f"with at least {least:g} {unit}"] * (least is not None)
+    return ", ".join(parts)
 
 
 def _outcomes(cells: pl.DataFrame, limits: Limits) -> pl.DataFrame:

@@ -89,6 +89,9 @@ def _stale(scenario: Scenario, cells: Sequence[Cell]) -> Iterator[str]:
         for cell in cells
         if cell["price_date"] is not None
     }
+    later = sorted(offer for offer, age in ages.items() if age < 0)
+    if later:
+        yield f"price dated after {assumptions.as_of}, the day of this plan: {_listed(later)}"
     old = sorted((-age, offer) for offer, age in ages.items() if age > limit)
     if old:
         named = [f"{offer} ({-age} days)" for age, offer in old]

@@ -126,7 +126,7 @@ def price_words(cell: Mapping[str, Any], as_of: str | None) -> str:
     if day is None:
         return "price without a date"
     age = cell.get("price_age_days")
-    return f"price of {day}" + (f", {age} days old" if as_of and age is not None else "")
+    return f"price of {day}" + (f", {age} days old" if as_of and (age or 0) > 0 else "")
 
 
 def choices(plan: Plan) -> tuple[Choice, ...]:
