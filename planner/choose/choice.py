@@ -142,45 +142,44 @@ def _eligible(limits: Limits) -> pl.Expr:
 
 
 def _reason(limits: Limits) -> pl.Expr:
-    """Why the cell is not the choice; empty for the choice itself."""
+    """Why the cell is not the choice; empty for the choice itself.
+
+    Texts that are the same for many cells come last and from numbers: putting every cell into
+    words takes most of the time of a choice.
+    """
     verdict, state = pl.col("verdict"), pl.col("price_state")
-    # Only what loses by its cost is put into words: a text for every cell takes most of the time.
     same = same_cost(pl.col("rank_cost_usd"), pl.col("_least_usd"))
     loses = pl.col("is_eligible") & ~same
     dearer = pl.when(loses).then(pl.col("rank_cost_usd") - pl.col("_least_usd"))
     percent = dearer / pl.col("_least_usd") * 100
+    monthly = pl.col("usd_per_month").is_not_null()
     tight = (verdict == "tight") & (not limits.allow_tight)
-    per = (
-        pl.when(pl.col("usd_per_month").is_not_null())
-        .then(pl.lit("month"))
-        .otherwise(pl.lit("hour"))
-    )
+    fixed = (
+        pl.when(state == "unpriced").then(_UNPRICED).when("is_eligible").then(_lost_tie())
+    ).replace_strict(_FIXED, default=None, return_dtype=pl.String)
     return (
         pl.when("is_cheapest")
         .then(None)
         .when(tight)
         .then(pl.concat_str(pl.when(tight).then("memory_reason"), pl.lit("; allow_tight is off")))
         .when(~verdict.is_in(allowed_verdicts(limits)))
-        .then(pl.col("memory_reason"))
+        .then("memory_reason")
         .when(~pl.col("meets_objectives").fill_null(True))
-        .then(pl.col("objective_reason"))
-        .when(state == "unpriced")
-        .then(pl.lit("no price for this GPU in the supply"))
+        .then("objective_reason")
         .when(state == "no-offer")
         .then(pl.coalesce("offer_reason", pl.lit("no instance on offer holds it")))
         .when(state == "over-limit")
         .then(_over_limit(limits))
-        .when(~same)
+        .when(loses)
         .then(
             pl.format(
                 "dearer by {} USD per {} (+{} %)",
                 usd_text(dearer),
-                per,
+                pl.when(monthly).then(pl.lit("month")).otherwise(pl.lit("hour")),
                 percent.round(0).cast(pl.Int64),
             )
         )
-        .when(pl.col("_least_usd").is_not_null())
-        .then(_lost_tie())
+        .otherwise(fixed)
     )
 
 
@@ -200,21 +199,26 @@ def _over_limit(limits: Limits) -> pl.Expr:
     return pl.concat_str(said, separator=", ", ignore_nulls=True) if said else pl.lit("")
 
 
+_UNPRICED: Final = 0
+_FIXED: Final = {
+    _UNPRICED: "no price for this GPU in the supply",
+    1: "same cost; lost the tie: more GPUs",
+    2: "same cost; lost the tie: slower",
+    3: "same cost; lost the tie: less free memory",
+    4: "same cost; lost the tie: less host memory",
+    5: "same cost; lost the tie: fewer vCPUs",
+    6: "same cost; lost the tie: equal, later by name",
+}
+"""Reasons that need no number of the cell."""
+
+
 def _lost_tie() -> pl.Expr:
-    """The rule of the tie-break that decided between two cells of one cost."""
-    return (
-        pl.when(pl.col("gpu_count") > pl.col("_least_gpu_count"))
-        .then(pl.lit("same cost; lost the tie: more GPUs"))
-        .when(pl.col("_seconds_per_token") > pl.col("_least_seconds_per_token"))
-        .then(pl.lit("same cost; lost the tie: slower"))
-        .when(pl.col("utilization") > pl.col("_least_utilization"))
-        .then(pl.lit("same cost; lost the tie: less free memory"))
-        .when(pl.col("_less_ram_gb") > pl.col("_least_less_ram_gb"))
-        .then(pl.lit("same cost; lost the tie: less host memory"))
-        .when(pl.col("_fewer_vcpus") > pl.col("_least_fewer_vcpus"))
-        .then(pl.lit("same cost; lost the tie: fewer vCPUs"))
-        .otherwise(pl.lit("same cost; lost the tie: equal, later by name"))
-    )
+    """The rule of the tie-break that decided between two cells of one cost, as in _FIXED."""
+    chain = pl.when(False).then(_UNPRICED)
+    for number, name in enumerate(_SAID, start=1):
+        worse = pl.col(name) > pl.col(f"_least_{name.lstrip('_')}")
+        chain = chain.when(worse).then(number)  # type: ignore[assignment]
+    return chain.otherwise(len(_SAID) + 1)
 
 
 def best_per_configuration(cells: pl.LazyFrame) -> pl.LazyFrame:

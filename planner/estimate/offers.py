@@ -99,12 +99,14 @@ def with_offers(cells: pl.LazyFrame, shapes: pl.LazyFrame, *, any_provider: bool
         .then(pl.lit("no-offer"))
         .otherwise(pl.lit("unpriced"))
     )
-    on = list(_WANTED)
-    return (
-        cells.join(_bought(looked_at, any_provider), on=on, how="left", maintain_order="left")
-        .join(_refused(looked_at), on=on, how="left", maintain_order="left")
-        .with_columns(price_state=state)
-        .with_columns(offer_reason=pl.when(state != "priced").then("offer_reason"))
+    unsold = pl.col("usd_per_hour").is_null()
+    bought = (
+        _refused(looked_at)
+        .join(_bought(looked_at, any_provider), on=list(_WANTED), how="left")
+        .with_columns(price_state=state, offer_reason=pl.when(unsold).then("offer_reason"))
+    )
+    return cells.join(bought, on=list(_WANTED), how="left", maintain_order="left").with_columns(
+        pl.col("price_state").fill_null("unpriced")
     )
 
 

@@ -19,7 +19,7 @@ from planner.estimate.cost import (
 from planner.estimate.demand import DEMAND_INPUTS
 from planner.estimate.ledger import component_bytes
 from planner.estimate.verdict import with_verdict
-from planner.grid import cases_frame, serving_configurations, training_configurations
+from planner.grid import serving_configurations, training_configurations
 from planner.pipeline.columns import CELL_COLUMNS, with_missing
 from planner.pipeline.context import Context
 from planner.plan import COMPONENTS
@@ -141,22 +141,32 @@ def _only_where_it_runs(schema: pl.Schema) -> list[pl.Expr]:
     return [value.alias(name) for name, value in columns.items()]
 
 
-def placements(context: Context) -> Iterator[tuple[bool, Iterator[pl.LazyFrame]]]:
-    """Cases x configurations before any estimate, for serving and for training, in batches."""
-    scenario = context.scenario
-    gpus = context.catalog.gpus
-    cases = cases_frame(scenario).join(
-        context.adapters, on=["model", "method", "lora_rank", "lora_targets"], how="left",
-        maintain_order="left",
-    )  # fmt: skip
+def placements(
+    context: Context, wanted: pl.DataFrame | None = None
+) -> Iterator[tuple[bool, Iterator[pl.LazyFrame]]]:
+    """Cases x configurations before any estimate, for serving and for training, in batches.
+
+    `wanted` takes only those of its case_index, configuration_index and method.
+    """
+    gpus, supply = context.catalog.gpus, context.scenario.supply
     for serves, make in ((True, serving_configurations), (False, training_configurations)):
-        part = cases.filter((pl.col("method") == "inference") == serves)
-        if part.height:
-            yield serves, _batches(part, make(scenario.supply, gpus), context)
+        part = context.cases.filter((pl.col("method") == "inference") == serves)
+        configurations = make(supply, gpus) if part.height else None
+        if wanted is not None and configurations is not None:
+            only = wanted.filter((pl.col("method") == "inference") == serves)
+            part = part.join(only, on="case_index", how="semi", maintain_order="left")
+            configurations = configurations.join(
+                only, on="configuration_index", how="semi", maintain_order="left"
+            )
+        if configurations is not None and part.height:
+            yield serves, _batches(part, configurations, context, wanted)
 
 
 def _batches(
-    cases: pl.DataFrame, configurations: pl.DataFrame, context: Context
+    cases: pl.DataFrame,
+    configurations: pl.DataFrame,
+    context: Context,
+    wanted: pl.DataFrame | None = None,
 ) -> Iterator[pl.LazyFrame]:
     usable = context.catalog.gpus.select(
         "gpu", "usable_low_bytes", "usable_bytes", "usable_high_bytes"
@@ -165,4 +175,10 @@ def _batches(
         memory_headroom=pl.lit(context.scenario.constraints.memory_headroom)
     )
     for some in cases.iter_slices(max(1, BATCH_CELLS // supply.height)):
-        yield some.lazy().join(supply.lazy(), how="cross")
+        cells = some.lazy().join(supply.lazy(), how="cross")
+        if wanted is not None:
+            # Collected, so that an estimate is planned over the rows alone.
+            pairs = wanted.lazy().select("case_index", "configuration_index").unique()
+            keys = ["case_index", "configuration_index"]
+            cells = cells.join(pairs, on=keys, how="semi").collect(engine="in-memory").lazy()
+        yield cells

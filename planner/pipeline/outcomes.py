@@ -31,11 +31,11 @@ def plan_cases(
     words = dict(zip(first["case_index"], first.select(_choice_words()).to_series(), strict=True))
     axes = [name for name in CELL_COLUMNS if name in _CASE_VALUES]
     heads = cells.unique("case_index", keep="first", maintain_order=True).sort("case_index")
-    cases = []
+    cases, ways = [], ways_words(supply)
     for row in heads.iter_rows(named=True):
         case = row["case_index"]
         indices = chosen.get(case, [])
-        outcome, sentence = _outcome(outcomes[case], words.get(case), ways_words(supply))
+        outcome, sentence = _outcome(outcomes[case], words.get(case), ways)
         cases.append(
             PlanCase(
                 case_id=row["case_id"],
@@ -88,7 +88,8 @@ def ways_words(supply: Supply) -> str:
     parts += [f"in {' or '.join(supply.regions)}"] * bool(supply.regions)
     parts += [f"as {' or '.join(supply.instance_types)}"] * bool(supply.instance_types)
     for least, unit in ((supply.min_vcpus, "vCPUs"), (supply.min_ram_gb, "GB of host memory")):
-        parts += [f"with at least {least:g} {unit}"] * (least is not None)
+        if least is not None:
+            parts.append(f"with at least {least:g} {unit}")
     return ", ".join(parts)
 
 
