@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from planner.cli.report import report
+from planner.cli import cli
 from planner.errors import InputProblems
 from planner.plan import Alternative, Plan
 from planner.report.changes_view import changes
@@ -86,10 +86,10 @@ class TestCommand:
         scenario = str(ROOT / "scenarios" / "guide-llama3-8b.yaml")
         old, new = tmp_path / "old", tmp_path / "new"
         run = CliRunner()
-        assert run.invoke(report, [scenario, "-o", str(old), "-q"]).exit_code == 0
+        assert run.invoke(cli, ["report", scenario, "-o", str(old), "-q"]).exit_code == 0
         plan_file = old / "guide-llama3-8b" / "plan.json"
         for base in (old, plan_file):
-            found = run.invoke(report, [scenario, "-o", str(new), "-q", "--base", str(base)])
+            found = run.invoke(cli, ["report", scenario, "-o", str(new), "-q", "--base", str(base)])
             assert found.exit_code == 0, found.output
             page = (new / "guide-llama3-8b" / "report.html").read_text("utf-8")
             assert "No change" in page[page.index('id="view-changed"') :][:300]
@@ -98,7 +98,7 @@ class TestCommand:
         two = [str(ROOT / "scenarios" / f"{n}.yaml") for n in ("guide-llama3-8b", "quickstart")]
         base = tmp_path / "plan.json"
         base.write_bytes(write_plan(tiny()[0]))
-        found = CliRunner().invoke(report, [*two, "-o", str(tmp_path), "--base", str(base)])
+        found = CliRunner().invoke(cli, ["report", *two, "-o", str(tmp_path), "--base", str(base)])
         assert isinstance(found.exception, InputProblems)
         assert "holds no plan of" in str(found.exception.problems[0])
 

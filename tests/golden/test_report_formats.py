@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from planner.cli.report import report
+from planner.cli import cli
 from planner.errors import OutsideFailure
 from planner.report import ALSO_FILES, REPORT_FILES, render_report
 from planner.report.parquet import cells_parquet
@@ -38,7 +38,7 @@ def test_further_files_come_only_when_asked_for() -> None:
 
 
 def test_unknown_formats_are_refused() -> None:
-    result = CliRunner().invoke(report, ["--also", "xlsx,docx", "x.yaml"])
+    result = CliRunner().invoke(cli, ["report", "--also", "xlsx,docx", "x.yaml"])
     assert result.exit_code == 2
     assert "'docx' is none of xlsx, parquet" in result.output
 
