@@ -60,6 +60,8 @@ _SERVING_SETTINGS: Final[dict[str, Any]] = {
     "speculative_tokens": pl.Int64,
     "speculative_acceptance": pl.Float64,
     "requests_per_second": pl.Float64,
+    "concurrent_users": pl.Float64,
+    "seconds_between_requests": pl.Float64,
     "peak_factor": pl.Float64,
     "target_utilisation": pl.Float64,
     "input_tokens_mean": pl.Float64,

@@ -267,6 +267,7 @@ class Plan:
     `<component>_gib` for each of COMPONENTS, `usd_per_hour`,
     `usd_per_month`, `offer`, `replicas`, `tokens_per_second`, `time_to_first_token_ms`,
     `time_per_output_token_ms`, `max_context_tokens`, `max_concurrent_sequences`, `is_cheapest`.
+    `warnings` say what to check before buying.
     """
 
     schema_version: int
@@ -287,3 +288,4 @@ class Plan:
     offers_left_out: tuple[str, ...]
     notes: tuple[str, ...]
     choices: tuple[PlanChoice, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -144,6 +144,10 @@ class Catalog:
             shipped = [row for row in shipped if _offer_key(row) not in replaced]
         return [*shipped, *own]
 
+    def sellers(self) -> dict[str, str]:
+        """Every provider of the price catalog by its name in lower case: `AWS` is aws."""
+        return {row["provider"].casefold(): row["provider"] for row in self.rows("offers")}
+
     def with_source(self, kind: str, source: Document | Path, *, at: Path_ = ()) -> Catalog:
         """A catalog with the rows of a user's file, or of a part of a document, on top.
 

@@ -6,17 +6,17 @@ document that is already read. Mistakes carry the file, the line and the column.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from planner.catalog.names import NameProblem
-from planner.documents import Document, Mark, check_document, load_document, load_schema
-from planner.documents.reader import MAX_FILE_BYTES, json_path
-from planner.errors import InputProblems, OutsideFailure, Problem
+from planner.catalog.read_csv import read_csv
+from planner.documents import Document, check_document, load_document
+from planner.documents.reader import json_path
+from planner.errors import InputProblems, Problem
 
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
@@ -114,12 +114,22 @@ def _meaning_problems(part: Document, rows: list[Row], kind: str) -> Iterator[Pr
                 f"'{key}' is given twice, first as entry {seen[key] + 1}",
             )
         seen.setdefault(key, index)
+        if kind == "offers" and not _is_day(row.get("price_date")):
+            message = f"'{row['price_date']}' is no date of the calendar"
+            yield part.problem((*where, "price_date"), "bad-value", message)
         for name in ("usable_gib", "average_bits"):
             spread = row.get(name)
             if spread and not spread["low"] <= spread["expected"] <= spread["high"]:
                 yield part.problem(
                     (*where, name), "bad-range", "must rise from low over expected to high"
                 )
+
+
+def _is_day(text: str | None) -> bool:
+    try:
+        return text is None or bool(date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def _against(
@@ -129,11 +139,16 @@ def _against(
     listed = isinstance(part.data, list)
     known: list[Row] = []
     problems: list[Problem] = []
+    gpus: dict[str, str] = {}
+    sellers = catalog.sellers() if kind == "offers" else {}
     for index, row in enumerate(rows):
         where: Path_ = (index,) if listed else ()
         if kind == "offers":
             try:
-                row = {**row, "gpu": catalog.resolve("gpus", row["gpu"])}
+                if row["gpu"] not in gpus:
+                    gpus[row["gpu"]] = catalog.resolve("gpus", row["gpu"])
+                seller = sellers.get(row["provider"].casefold(), row["provider"])
+                row = {**row, "gpu": gpus[row["gpu"]], "provider": seller}
             except NameProblem as problem:
                 problems.append(problem.problem(part, (*where, "gpu")))
         elif kind != "engines" and catalog.has(kind, row["id"]):
@@ -150,131 +165,3 @@ def _unique_key(row: Row, kind: str) -> str:
             str(row[name]) for name in ("provider", "instance_type", "region", "gpu", "purchase")
         )
     return str(row.get("id", row.get("engine")))
-
-
-def read_csv(path: Path, schema: str, *, shown_as: str | None = None) -> Document:
-    """A CSV file with a header as a list of mappings, blank cells left out, numbers read by schema.
-
-    Raises:
-        InputProblems: missing, a directory, too large, not UTF-8, empty, without a usable header.
-        OutsideFailure: the file is there but the system refuses to read it.
-    """
-    name = shown_as or str(path)
-    text = _csv_text(path, name)
-    lines = text.splitlines()
-    reader = csv.reader(io.StringIO(text))
-    header = next(reader, None)
-    if not header or not any(cell.strip() for cell in header):
-        raise InputProblems([Problem(name, 1, 1, "empty", "$", "the file is empty")])
-    header = [cell.strip() for cell in header]
-    _refuse_separator(header, name)
-    document = Document(name, [])
-    document.values[()] = Mark(1, 1)
-    numbers = _number_columns(schema)
-    previous = reader.line_num
-    for cells in reader:
-        first, previous = previous + 1, reader.line_num
-        if not any(cell.strip() for cell in cells):
-            continue
-        columns = _columns(lines[first - 1]) if first == reader.line_num else [1] * len(cells)
-        _add_row(document, header, cells, first, columns, numbers)
-    return document
-
-
-def _csv_text(path: Path, name: str) -> str:
-    if path.is_dir():
-        message = "is a directory, expected a CSV file"
-        raise InputProblems([Problem(name, 0, 0, "unreadable", "", message)])
-    if path.exists() and not path.is_file():
-        raise InputProblems([Problem(name, 0, 0, "unreadable", "", "is no regular file")])
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES * 10:
-            message = f"is larger than {MAX_FILE_BYTES * 10:,} bytes"
-            raise InputProblems([Problem(name, 0, 0, "unreadable", "", message)])
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise InputProblems([Problem(name, 0, 0, "unreadable", "", "no such file")]) from None
-    except UnicodeDecodeError:
-        problem = Problem(name, 1, 1, "not-utf8", "", "is not UTF-8 text", "save it as UTF-8")
-        raise InputProblems([problem]) from None
-    except OSError as error:
-        raise OutsideFailure(f"{name}: can't be read: {error.strerror}") from error
-
-
-def _refuse_separator(header: list[str], name: str) -> None:
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        message = "the columns are not separated by commas"
-        raise InputProblems(
-            [Problem(name, 1, 1, "csv-separator", "$", message, "save it as comma-separated CSV")]
-        )
-    doubled = sorted({cell for cell in header if cell and header.count(cell) > 1})
-    if doubled:
-        message = f"the column '{doubled[0]}' is given twice"
-        raise InputProblems([Problem(name, 1, 1, "duplicate-key", "$", message)])
-
-
-def _add_row(
-    document: Document,
-    header: list[str],
-    cells: list[str],
-    line: int,
-    columns: list[int],
-    numbers: frozenset[str],
-) -> None:
-    index = len(document.data)
-    document.values[(index,)] = Mark(line, 1)
-    if len(cells) > len(header):
-        message = f"has {len(cells)} cells under {len(header)} column names"
-        document.problems.append(
-            Problem(
-                document.file,
-                line,
-                columns[len(header)] if len(columns) > len(header) else 1,
-                "csv-cells",
-                json_path((index,)),
-                message,
-                "put text with commas in double quotes",
-            )
-        )
-    row: Row = {}
-    for position, (key, cell) in enumerate(zip(header, cells, strict=False)):
-        text = cell.strip()
-        if not text:
-            continue
-        mark = Mark(line, columns[position] if position < len(columns) else 1)
-        document.values[(index, key)] = document.keys[(index, key)] = mark
-        row[key] = _number(text) if key in numbers else text
-    document.data.append(row)
-
-
-def _columns(line: str) -> list[int]:
-    """1-based column at which each cell of a line begins."""
-    starts, quoted = [1], False
-    for position, character in enumerate(line, start=1):
-        if character == '"':
-            quoted = not quoted
-        elif character == "," and not quoted:
-            starts.append(position + 1)
-    return starts
-
-
-def _number(text: str) -> int | float | str:
-    """A number as written, or the text itself, for the schema to complain about."""
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    return value if value - value == 0 else text  # no infinities, no NaN
-
-
-def _number_columns(schema: str) -> frozenset[str]:
-    found = set()
-    for definition in load_schema(schema).get("$defs", {}).values():
-        for name, field in definition.get("properties", {}).items():
-            if field.get("type") in ("number", "integer"):
-                found.add(name)
-    return frozenset(found)

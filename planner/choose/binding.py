@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from planner.choose.choice import Limits, rank_cost_usd
+from planner.choose.money import usd_text
 
 NEAR: Final = 1.25
 """Excess over a constraint that is still called near: a quarter."""
@@ -27,6 +28,7 @@ CONSTRAINTS: Final = (
 _TIMES: Final = ("time_per_output_token_ms", "time_to_first_token_ms", "end_to_end_ms")
 _NEEDED: Final = (*_TIMES, *(f"objective_{name}" for name in _TIMES), "instances")
 _NEEDED_BYTES: Final = ("total_bytes", "total_high_bytes", "budget_bytes")
+_UNBOUND: Final = {"unbound_replicas": pl.Int64, "unbound_meets_objectives": pl.Boolean}
 
 
 def relaxations(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
@@ -47,7 +49,9 @@ def relaxations(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
         .with_columns(excess=_excess(limits))
         .filter(pl.col("constraint").is_not_null())
         .join(chosen, on="case_index", how="left")
-        .with_columns(rank_cost_usd=pl.col("rank_cost_usd") * times_replicas())
+        .with_columns(_times=times_replicas())
+        .filter((pl.col("constraint") != "memory") | _within(limits))
+        .with_columns(rank_cost_usd=pl.col("rank_cost_usd") * pl.col("_times"))
         .with_columns(saving_usd=pl.col("_chosen_usd") - pl.col("rank_cost_usd"))
         .filter(pl.col("_chosen_usd").is_null() | (pl.col("saving_usd") > 0))
     )
@@ -82,7 +86,8 @@ def binding_constraints(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
     )
     other = work.select(
         "cell_index", "offer_gpu_count", "replicas", "gpu", "gpu_count", "provider",
-        "memory_reason", "objective_reason", "price_state", "usd_per_hour",
+        "memory_reason", "objective_reason", "price_state", "usd_per_hour", "offer_reason",
+        "unbound_replicas",
     )  # fmt: skip
     return (
         cases.join(best, on="case_index", how="left", maintain_order="left")
@@ -99,7 +104,7 @@ def binding_constraints(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
         .with_columns(usd_per_hour=pl.col("usd_per_hour") * times_replicas())
         .with_columns(
             replicas=pl.when(pl.col("constraint") == "memory")
-            .then(pl.max_horizontal("replicas", "_chosen_replicas"))
+            .then(pl.max_horizontal("replicas", _wanted_replicas()))
             .otherwise("replicas")
         )
         .with_columns(binding_reason=_words())
@@ -110,23 +115,45 @@ def binding_constraints(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
     )  # fmt: skip
 
 
+def _wanted_replicas() -> pl.Expr:
+    """Replicas that carry the load: as estimated without a limit of memory, else as the choice."""
+    return pl.coalesce("unbound_replicas", "_chosen_replicas")
+
+
 def times_replicas() -> pl.Expr:
     """Factor on the cost of a cell that does not fit, so that it carries the load.
 
-    What does not fit has no speed and is priced as one replica; it is taken to need as many as
-    the choice does.
+    What does not fit is priced as one replica.
     """
-    wanted, has = pl.col("_chosen_replicas"), pl.col("replicas")
+    wanted, has = _wanted_replicas(), pl.col("replicas")
     held = pl.max_horizontal(pl.col("offer_gpu_count") // pl.col("gpu_count"), 1)
     instances = (wanted / held).ceil() / (has / held).ceil()
     short = (pl.col("constraint") == "memory") & (has < wanted)
     return pl.when(short).then(instances).otherwise(1.0)
 
 
+def _within(limits: Limits) -> pl.Expr:
+    """Whether a cell that does not fit would be within the limits, with all replicas."""
+    kept = [pl.lit(True)]
+    for name, limit in (
+        ("usd_per_hour", limits.max_usd_per_hour),
+        ("usd_per_month", limits.max_usd_per_month),
+    ):
+        if limit is not None:
+            kept.append((pl.col(name) * pl.col("_times") <= limit).fill_null(True))
+    if limits.max_gpus is not None:
+        gpus = pl.col("gpu_count") * _wanted_replicas()
+        kept.append((gpus <= limits.max_gpus).fill_null(True))
+    return pl.all_horizontal(kept)
+
+
 def _with_needed(cells: pl.LazyFrame) -> pl.LazyFrame:
     present = cells.collect_schema().names()
     absent = [name for name in (*_NEEDED, *_NEEDED_BYTES) if name not in present]
-    return cells.with_columns(pl.lit(None, pl.Float64).alias(name) for name in absent)
+    return cells.with_columns(
+        *(pl.lit(None, pl.Float64).alias(name) for name in absent),
+        *(pl.lit(None, kind).alias(n) for n, kind in _UNBOUND.items() if n not in present),
+    )
 
 
 def _stopped_by() -> pl.Expr:
@@ -134,9 +161,10 @@ def _stopped_by() -> pl.Expr:
     verdict, state = pl.col("verdict"), pl.col("price_state")
     short = verdict.is_in(["exceeds", "tight"])
     fits, misses = verdict == "fits", pl.col("_misses")
+    would_meet = pl.col("unbound_meets_objectives").fill_null(True)
     token = pl.col("time_per_output_token_ms") > pl.col("objective_time_per_output_token_ms")
     return (
-        pl.when(short & (state == "priced") & ~misses)
+        pl.when(short & (state == "priced") & ~misses & would_meet)
         .then(pl.lit("memory"))
         .when(fits & (state == "priced") & misses)
         .then(pl.when(token.fill_null(False)).then(pl.lit("bandwidth")).otherwise(
@@ -197,7 +225,7 @@ def _granularity(work: pl.LazyFrame) -> pl.LazyFrame:
 def _words() -> pl.Expr:
     machine = pl.format(
         "{}× {} from {} at {} USD per hour",
-        "gpu_count", "gpu", "provider", pl.col("usd_per_hour").round(2),
+        "gpu_count", "gpu", "provider", usd_text(pl.col("usd_per_hour")),
     )  # fmt: skip
     several = pl.when(pl.col("replicas") > 1).then(pl.format("{} replicas of ", "replicas"))
     offer = pl.concat_str(several, machine, ignore_nulls=True)
@@ -222,10 +250,10 @@ def _words() -> pl.Expr:
             )
         )
         .when(kind == "shape granularity")
-        .then(pl.format("no instance on offer holds {}× {}", "gpu_count", "gpu"))
+        .then(pl.format("{}× {} would do, but: {}", "gpu_count", "gpu", "offer_reason"))
         .when(kind == "price")
         .then(pl.format("{}× {} would do, but has no price here", "gpu_count", "gpu"))
         .when(kind == "support")
         .then(pl.lit("no configuration can run it"))
-        .otherwise(pl.lit("the smallest machine on offer does the job"))
+        .otherwise(pl.lit("nothing stands in the way of a cheaper machine: none is on offer"))
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """The cheapest allowed cell of each case, the runners-up, and why the others lost.
 
-Ties go to fewer GPUs, then to the faster layout, then to
-more free memory, then to the name.
+Ties go to fewer GPUs, then to the faster layout, then to more free memory, then to the larger
+host, then to the name.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from typing import Final
 import polars as pl
 
 from planner.choose.front import with_front
+from planner.choose.money import usd_text
 
 CONFIGURATION: Final = ("gpu", "gpu_count")
 TIE_BREAK: Final = (
     "gpu_count",
     "_seconds_per_token",
     "utilization",
+    "_less_ram_gb",
+    "_fewer_vcpus",
     "gpu",
     "pipeline_parallel_size",
     "expert_parallel_size",
@@ -29,7 +32,14 @@ TIE_BREAK: Final = (
 )
 _VERDICT_RANK: Final = {"fits": 0, "tight": 1, "exceeds": 2, "unsupported": 3, "impossible": 4}
 RUNNERS_UP: Final = 4
-_SAID: Final = ("gpu_count", "_seconds_per_token", "utilization")
+_SAID: Final = (
+    "gpu_count", "_seconds_per_token", "utilization", "_less_ram_gb", "_fewer_vcpus",
+)  # fmt: skip
+_OPTIONAL: Final = {
+    "offer_reason": pl.String,
+    "offer_ram_gb": pl.Float64,
+    "offer_vcpus": pl.Float64,
+}
 _ROUNDING: Final = 1e-9
 
 
@@ -51,11 +61,19 @@ def with_choice(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
     the objectives. The cheapest of a case has rank 1 by cost and the tie-break; `is_tied` marks
     it and the others of the same cost, where there are others.
     """
-    decided = cells.with_columns(
-        price_state=_price_state(limits),
-        rank_cost_usd=rank_cost_usd(),
-        _seconds_per_token=1 / pl.col("tokens_per_second"),
-    ).with_columns(is_eligible=_eligible(limits))
+    present = cells.collect_schema().names()
+    absent = [name for name in _OPTIONAL if name not in present]
+    decided = (
+        cells.with_columns(pl.lit(None, _OPTIONAL[name]).alias(name) for name in absent)
+        .with_columns(
+            price_state=_price_state(limits),
+            rank_cost_usd=rank_cost_usd(),
+            _seconds_per_token=1 / pl.col("tokens_per_second"),
+            _less_ram_gb=-pl.col("offer_ram_gb").fill_null(0.0),
+            _fewer_vcpus=-pl.col("offer_vcpus").fill_null(0.0),
+        )
+        .with_columns(is_eligible=_eligible(limits))
+    )
     eligible = decided.filter("is_eligible").select(
         "case_index", "cell_index", "rank_cost_usd", *TIE_BREAK
     )
@@ -124,41 +142,44 @@ def _eligible(limits: Limits) -> pl.Expr:
 
 
 def _reason(limits: Limits) -> pl.Expr:
-    """Why the cell is not the choice; empty for the choice itself."""
+    """Why the cell is not the choice; empty for the choice itself.
+
+    Texts that are the same for many cells come last and from numbers: putting every cell into
+    words takes most of the time of a choice.
+    """
     verdict, state = pl.col("verdict"), pl.col("price_state")
-    dearer = pl.col("rank_cost_usd") - pl.col("_least_usd")
+    same = same_cost(pl.col("rank_cost_usd"), pl.col("_least_usd"))
+    loses = pl.col("is_eligible") & ~same
+    dearer = pl.when(loses).then(pl.col("rank_cost_usd") - pl.col("_least_usd"))
     percent = dearer / pl.col("_least_usd") * 100
-    per = (
-        pl.when(pl.col("usd_per_month").is_not_null())
-        .then(pl.lit("month"))
-        .otherwise(pl.lit("hour"))
-    )
+    monthly = pl.col("usd_per_month").is_not_null()
+    tight = (verdict == "tight") & (not limits.allow_tight)
+    fixed = (
+        pl.when(state == "unpriced").then(_UNPRICED).when("is_eligible").then(_lost_tie())
+    ).replace_strict(_FIXED, default=None, return_dtype=pl.String)
     return (
         pl.when("is_cheapest")
         .then(None)
-        .when((verdict == "tight") & (not limits.allow_tight))
-        .then(pl.concat_str(pl.col("memory_reason"), pl.lit("; allow_tight is off")))
+        .when(tight)
+        .then(pl.concat_str(pl.when(tight).then("memory_reason"), pl.lit("; allow_tight is off")))
         .when(~verdict.is_in(allowed_verdicts(limits)))
-        .then(pl.col("memory_reason"))
+        .then("memory_reason")
         .when(~pl.col("meets_objectives").fill_null(True))
-        .then(pl.col("objective_reason"))
-        .when(state == "unpriced")
-        .then(pl.lit("no price for this GPU in the supply"))
+        .then("objective_reason")
         .when(state == "no-offer")
-        .then(pl.format("no instance on offer holds {} of it", pl.col("gpu_count")))
+        .then(pl.coalesce("offer_reason", pl.lit("no instance on offer holds it")))
         .when(state == "over-limit")
         .then(_over_limit(limits))
-        .when(~same_cost(pl.col("rank_cost_usd"), pl.col("_least_usd")))
+        .when(loses)
         .then(
             pl.format(
                 "dearer by {} USD per {} (+{} %)",
-                dearer.round(2),
-                per,
+                usd_text(dearer),
+                pl.when(monthly).then(pl.lit("month")).otherwise(pl.lit("hour")),
                 percent.round(0).cast(pl.Int64),
             )
         )
-        .when(pl.col("_least_usd").is_not_null())
-        .then(_lost_tie())
+        .otherwise(fixed)
     )
 
 
@@ -166,27 +187,38 @@ def _over_limit(limits: Limits) -> pl.Expr:
     """Which limits a cell breaks, with its own value and the limit."""
     said = []
     for column, limit, unit in (
-        (pl.col("usd_per_hour").round(2), limits.max_usd_per_hour, "USD per hour"),
-        (pl.col("usd_per_month").round(0), limits.max_usd_per_month, "USD per month"),
+        (pl.col("usd_per_hour"), limits.max_usd_per_hour, "USD per hour"),
+        (pl.col("usd_per_month"), limits.max_usd_per_month, "USD per month"),
         (pl.col("gpu_count") * pl.col("replicas"), limits.max_gpus, "GPUs"),
     ):
         if limit is not None:
-            text = pl.format(f"{{}} {unit} is above the limit of {limit:g}", column)
+            value = column if unit == "GPUs" else usd_text(column)
+            verb = "are" if unit == "GPUs" else "is"
+            text = pl.format(f"{{}} {unit} {verb} above the limit of {limit:g}", value)
             said.append(pl.when(column > limit).then(text))
     return pl.concat_str(said, separator=", ", ignore_nulls=True) if said else pl.lit("")
 
 
+_UNPRICED: Final = 0
+_FIXED: Final = {
+    _UNPRICED: "no price for this GPU in the supply",
+    1: "same cost; lost the tie: more GPUs",
+    2: "same cost; lost the tie: slower",
+    3: "same cost; lost the tie: less free memory",
+    4: "same cost; lost the tie: less host memory",
+    5: "same cost; lost the tie: fewer vCPUs",
+    6: "same cost; lost the tie: equal, later by name",
+}
+"""Reasons that need no number of the cell."""
+
+
 def _lost_tie() -> pl.Expr:
-    """The rule of the tie-break that decided between two cells of one cost."""
-    return (
-        pl.when(pl.col("gpu_count") > pl.col("_least_gpu_count"))
-        .then(pl.lit("same cost; lost the tie: more GPUs"))
-        .when(pl.col("_seconds_per_token") > pl.col("_least_seconds_per_token"))
-        .then(pl.lit("same cost; lost the tie: slower"))
-        .when(pl.col("utilization") > pl.col("_least_utilization"))
-        .then(pl.lit("same cost; lost the tie: less free memory"))
-        .otherwise(pl.lit("same cost; lost the tie: equal, later by name"))
-    )
+    """The rule of the tie-break that decided between two cells of one cost, as in _FIXED."""
+    chain = pl.when(False).then(_UNPRICED)
+    for number, name in enumerate(_SAID, start=1):
+        worse = pl.col(name) > pl.col(f"_least_{name.lstrip('_')}")
+        chain = chain.when(worse).then(number)  # type: ignore[assignment]
+    return chain.otherwise(len(_SAID) + 1)
 
 
 def best_per_configuration(cells: pl.LazyFrame) -> pl.LazyFrame:

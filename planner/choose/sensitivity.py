@@ -33,6 +33,7 @@ _CHOICE: Final = (
 _MADE: Final = (
     "provider", "region", "instance_type", "offer_gpu_count", "purchase", "price_date",
     "instances", "usd_per_hour", "purchase_usd", "running_usd_per_hour", "price_state",
+    "offer_vcpus", "offer_ram_gb", "offer_reason",
     "paid_hours_per_month", "usd_per_month", "usd_per_year", "usd_per_million_tokens",
     "usd_per_million_input_tokens", "usd_per_million_output_tokens", "is_eligible", "is_cheapest",
     "is_tied", "is_pareto", "latency_ms", "rank_cost_usd", "reason", "cell_index",
@@ -80,7 +81,7 @@ def growth_flips(
     hours_per_month: float,
     factors: Sequence[float] = GROWTH_FACTORS,
 ) -> pl.DataFrame:
-    """Per case with requests per second: the smallest growth after which another cell wins.
+    """Per case with a load: the smallest growth after which another cell wins.
 
     The load is multiplied and replicas, offers, costs and the choice are made again. Gives
     case_index, `growth` (2.0: twice the load), `machine_changes` (another GPU, layout or offer,
@@ -97,8 +98,9 @@ def growth_flips(
         _PLACEMENT, keep="first", maintain_order=True
     )
     frames = []
+    loads = [n for n in ("requests_per_second", "concurrent_users") if n in placed.columns]
     for factor in factors:
-        grown = placed.lazy().with_columns(pl.col("requests_per_second") * factor)
+        grown = placed.lazy().with_columns(pl.col(loads) * factor)
         offered = with_offers(with_demand(grown), shapes.lazy(), any_provider=any_provider)
         costed = with_cost(offered, hours_per_month=hours_per_month)
         indexed = (

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from planner.documents.flat import row_rule
 from planner.documents.reader import Document, Path_
 from planner.errors import Problem, did_you_mean
 
@@ -61,9 +62,26 @@ def violations(document: Document, schema: str) -> list[tuple[Path_, Problem]]:
     """Every violation with the path of the value or key at fault."""
     return [
         (tuple(error.absolute_path), problem)
-        for error in _validator(schema).iter_errors(document.data)
+        for error in _errors(document.data, schema)
         for problem in _explain(error, document)
     ]
+
+
+def _errors(data: Any, schema: str) -> Iterator[Any]:
+    """Errors of the validator, which sees of a long table only the rows that are not plainly right.
+
+    It takes a third of a millisecond a row, and a price book has a hundred thousand.
+    """
+    validator, is_right = _validator(schema), row_rule(load_schema(schema))
+    table = isinstance(data, list) and all(isinstance(row, dict) for row in data)
+    if not table or is_right is None:
+        yield from validator.iter_errors(data)
+        return
+    for index, row in enumerate(data):
+        if not is_right(row):
+            for error in validator.iter_errors(row):
+                error.relative_path.appendleft(index)
+                yield error
 
 
 def _explain(error: Any, document: Document) -> Iterator[Problem]:

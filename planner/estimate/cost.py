@@ -97,9 +97,23 @@ def reading_share() -> pl.Expr:
 
 
 def training_hours_per_month() -> pl.Expr:
+    """Hours of a month in which a machine trains: those of all runs over the runs at once."""
+    return run_hours_per_month() / pl.col("replicas")
+
+
+def run_hours_per_month() -> pl.Expr:
     """Hours of all runs of a month: tokens x epochs x runs over tokens per second."""
     tokens = pl.col("training_tokens") * pl.col("epochs") * pl.col("runs_per_month")
     return tokens / pl.col("tokens_per_second") / SECONDS_PER_HOUR
+
+
+def runs_at_once(hours_per_month: float) -> pl.Expr:
+    """Runs that must go on at the same time, so that a month's runs end within a month.
+
+    Runs longer than a month overlap with those of the next one; 1 where no demand is known.
+    """
+    needed = (run_hours_per_month() / hours_per_month).ceil()
+    return pl.max_horizontal(needed.fill_null(1.0), 1.0).cast(pl.Int64, strict=False)
 
 
 def price_age_days(as_of: str | None) -> pl.Expr:
@@ -123,6 +137,8 @@ __all__ = [
     "price_age_days",
     "reading_share",
     "requests_per_month",
+    "run_hours_per_month",
+    "runs_at_once",
     "training_hours_per_month",
     "with_cost",
     "with_host_needs",

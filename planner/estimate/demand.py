@@ -4,6 +4,9 @@ A replica is a queue with as many servers as sequences it runs at once; requests
 and are spread evenly. Waiting follows the Allen-Cunneen approximation of the G/G/n queue with
 Sakasegawa's exponent. Times are means at peak load, with every replica at its planned concurrency,
 which a real load reaches only now and then: the estimate errs to the safe side.
+
+Users who wait for their answer before they ask again are a closed loop: no more requests are
+under way than there are users, so that nobody waits where everybody has a place.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ _MS: Final = 1e3
 
 DEMAND_INPUTS: Final[dict[str, Any]] = {
     "requests_per_second": pl.Float64,
+    "concurrent_users": pl.Float64,
+    "seconds_between_requests": pl.Float64,
     "peak_factor": pl.Float64,
     "target_utilisation": pl.Float64,
     "concurrent_sequences": pl.Int64,
@@ -44,10 +49,13 @@ def with_demand(cells: pl.LazyFrame) -> pl.LazyFrame:
     Inputs: DEMAND_INPUTS (null or absent: not given; `peak_factor` 1, `target_utilisation` 0.8),
     the latencies and `tokens_per_second` of one replica as `with_speed` leaves them.
 
+    With `concurrent_users` the rate follows from them: `requests_per_second` becomes users over
+    the seconds of a request and the pause after it, of the replica at hand.
+
     Adds `replicas` (at least 1; 1 without demand; null where there is demand and no speed),
     `replica_utilization` (share of its places that are busy at peak), `queue_wait_ms` (mean wait
     for a place at peak), `meets_objectives` (null without objectives or without speed) and
-    `objective_reason` (the first objective that fails, with both figures).
+    `objective_reason` (the objectives that fail, with both figures).
     """
     added = (
         "replicas",
@@ -65,13 +73,17 @@ def with_demand(cells: pl.LazyFrame) -> pl.LazyFrame:
             pl.lit(None, kind).alias(name) if name in missing else pl.col(name).cast(kind)
             for name, kind in DEMAND_INPUTS.items()
         )
+        .with_columns(_service())
+        .with_columns(requests_per_second=request_rate())
         .with_columns(_load())
         .with_columns(_variation())
     )
     work = _highest_utilisation(work).with_columns(d_replicas=replicas())
-    work = work.with_columns(
-        d_busy=(pl.col("d_offered") / pl.col("d_replicas") / pl.col("d_places"))
-    ).with_columns(d_wait=_wait(pl.col("d_busy")))
+    places = pl.col("d_replicas") * pl.col("d_places")
+    seated = (places >= pl.col("d_users")).fill_null(False)
+    work = work.with_columns(d_busy=pl.col("d_offered") / places).with_columns(
+        d_wait=pl.when(seated).then(0.0).otherwise(_wait(pl.col("d_busy")))
+    )
     work = work.with_columns(_times())
     return work.with_columns(
         replicas=pl.col("d_replicas"),
@@ -82,17 +94,38 @@ def with_demand(cells: pl.LazyFrame) -> pl.LazyFrame:
     ).select(*names, *added)
 
 
-def _load() -> list[pl.Expr]:
-    """Peak requests per second, places and service time of a replica, offered places."""
-    peak = pl.col("requests_per_second") * pl.col("peak_factor").fill_null(1.0)
+def _service() -> list[pl.Expr]:
+    """Places of a replica, and the seconds a request holds one."""
     rate = pl.col("tokens_per_second") / pl.col("output_tokens_mean").fill_null(1.0)
     places = pl.max_horizontal(pl.col("concurrent_sequences").fill_null(1), 1).cast(pl.Float64)
-    service = places / rate
+    return [places.alias("d_places"), (places / rate).alias("d_service")]
+
+
+def request_rate() -> pl.Expr:
+    """Mean requests per second: as given, or users over the seconds from one request to the next.
+
+    Source: the interactive response time law, Lazowska et al., "Quantitative System Performance",
+    1984 (throughput = users / (response time + think time)); without the wait for a place, which
+    would lower it.
+    """
+    cycle = pl.col("d_service") + pl.col("seconds_between_requests").fill_null(0.0)
+    return (
+        pl.when(pl.col("concurrent_users").is_not_null())
+        .then(pl.col("concurrent_users") / cycle)
+        .otherwise("requests_per_second")
+    )
+
+
+def _load() -> list[pl.Expr]:
+    """Requests per second and users at the peak, the places they take, and whether any is asked."""
+    crowd = pl.col("peak_factor").fill_null(1.0)
+    peak = pl.col("requests_per_second") * crowd
+    users = pl.col("concurrent_users")
     return [
         peak.alias("d_peak"),
-        places.alias("d_places"),
-        service.alias("d_service"),
-        (peak * service).alias("d_offered"),
+        (users * crowd).alias("d_users"),
+        (users.is_not_null() | peak.is_not_null()).alias("d_asked"),
+        (peak * pl.col("d_service")).alias("d_offered"),
         pl.col("target_utilisation").fill_null(DEFAULT_TARGET_UTILISATION).alias("d_target"),
     ]
 
@@ -157,11 +190,16 @@ def _highest_utilisation(work: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def replicas() -> pl.Expr:
-    """Whole replicas that keep the utilisation at or under what is allowed; 1 without demand."""
+    """Whole replicas that keep the utilisation at or under what is allowed; 1 without demand.
+
+    Never more than give every user a place, within a target utilisation that is asked for.
+    """
     needed = (pl.col("d_offered") / pl.col("d_places") / pl.col("d_utilisation")).ceil()
-    wanted = pl.max_horizontal(needed, 1.0).cast(pl.Int64, strict=False)
+    share = pl.col("target_utilisation").fill_null(1.0)
+    seats = (pl.col("d_users") / pl.col("d_places") / share).ceil()
+    wanted = pl.max_horizontal(pl.min_horizontal(needed, seats), 1.0).cast(pl.Int64, strict=False)
     return (
-        pl.when(pl.col("d_peak").is_null())
+        pl.when(~pl.col("d_asked"))
         .then(pl.lit(1, dtype=pl.Int64))
         .when(pl.col("d_offered").is_not_null() & pl.col("d_offered").is_finite())
         .then(wanted)
@@ -184,6 +222,9 @@ _OBJECTIVES: Final = {
 }
 
 
+_WAITED: Final = ("d_first_ms", "d_end_ms")
+
+
 def _meets() -> pl.Expr:
     """True where every given objective holds; null where none is given or speed is not known."""
     checks = [pl.col(have) <= pl.col(want) for have, want in _OBJECTIVES.values()]
@@ -195,23 +236,29 @@ def _meets() -> pl.Expr:
 
 
 def _reason() -> pl.Expr:
-    """The first objective that fails, in words; why there is no answer where speed is unknown."""
+    """Every objective that fails, in words; why there is no answer where speed is unknown."""
+    wait = pl.col("d_wait").fill_null(0.0) * _MS
+    waiting = pl.when((wait >= 0.1) & wait.is_finite()).then(
+        pl.format(" ({} ms of it waiting for a place)", wait.round(1))
+    )
     failures = [
         pl.when(pl.col(have) > pl.col(want)).then(
             pl.format(
-                "{} {} ms is over the objective of {} ms",
+                "{} {} ms{} is over the objective of {} ms",
                 pl.lit(name),
                 pl.col(have).round(1),
+                (waiting if have in _WAITED else pl.lit("")).fill_null(""),
                 pl.col(want).round(1),
             )
         )
         for name, (have, want) in _OBJECTIVES.items()
     ]
     asked = pl.any_horizontal(
-        pl.col("d_peak").is_not_null(),
+        pl.col("d_asked"),
         *(pl.col(want).is_not_null() for _, want in _OBJECTIVES.values()),
     )
     unknown = pl.when(asked & pl.col("tokens_per_second").is_null()).then(
         pl.lit("the speed of this configuration is not known")
     )
-    return pl.coalesce(unknown, *failures)
+    every = pl.concat_str(failures, separator=", ", ignore_nulls=True)
+    return pl.coalesce(unknown, pl.when(every.str.len_chars() > 0).then(every))

@@ -21,6 +21,12 @@ COLUMNS: Final = (
     "usd_per_hour", "price_date", "source", "note",
 )  # fmt: skip
 _FLOOR_SHARE: Final = 0.1
+_SPELLINGS: Final = (
+    (*import_prices_gpuhunt.REQUIRED, "cpu", "memory", "gpu_memory"),
+    (*import_prices_skypilot.REQUIRED, "vCPUs", "MemoryGiB", "GpuInfo", "SpotPrice",
+     "AvailabilityZone"),
+)  # fmt: skip
+"""The columns of each feed; both have a price, in another case."""
 _Key = tuple[str, str, str, float]
 
 
@@ -43,14 +49,19 @@ class ImportedPrices:
         ways: dict[str, int] = {}
         for offer in self.offers:
             ways[offer["purchase"]] = ways.get(offer["purchase"], 0) + 1
-        by_way = ", ".join(f"{count} {way}" for way, count in sorted(ways.items()))
+        by_way = ", ".join(f"{count:,} {way}" for way, count in sorted(ways.items()))
         lines = [
-            f"{self.rows_read:,} rows of a {self.dialect} catalog: {len(self.offers):,} prices "
-            f"({by_way or 'none'}) of {shapes:,} shapes with {gpus} GPU types"
+            f"{_counted(self.rows_read, 'row')} of a {self.dialect} catalog: "
+            f"{_counted(len(self.offers), 'price')} ({by_way or 'none'}) of "
+            f"{_counted(shapes, 'shape')} with {_counted(gpus, 'GPU type')}"
         ]
         if self.skipped.counts:
             lines += ["left out:", *(f"  {text}" for text in self.skipped.texts())]
         return lines
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def import_prices(
@@ -83,10 +94,12 @@ def import_prices(
         found = without_copied_spot(reader.listings(whole, skipped), skipped)
     else:
         raise _unknown(path, header)
-    offers = _offers(
-        found, GpuFinder(catalog or load_catalog()), skipped,
-        {"provider": provider, "price_date": price_date, "source": source or path.name},
-    )  # fmt: skip
+    known = catalog or load_catalog()
+    stamp = {
+        "provider": known.sellers().get(provider.casefold(), provider),
+        "price_date": price_date, "source": source or path.name,
+    }  # fmt: skip
+    offers = _offers(found, GpuFinder(known), skipped, stamp)
     return ImportedPrices(tuple(offers), len(rows), dialect, skipped)
 
 
@@ -115,12 +128,27 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
         raise InputProblems([Problem(str(path), 0, 0, "unreadable", "", what)]) from None
     except OSError as error:
         raise OutsideFailure(f"can't read {path}: {error.strerror or error}") from error
-    reader = csv.DictReader(io.StringIO(text), restkey="", restval="\0")
+    first = text.lstrip().partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    reader = csv.DictReader(
+        io.StringIO(text), restkey="", restval="\0", delimiter=separator, skipinitialspace=True
+    )
     try:
+        reader.fieldnames = _columns(reader.fieldnames or ())
         return [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         problem = Problem(str(path), reader.line_num, 1, "not-csv", "", str(error))
         raise InputProblems([problem]) from None
+
+
+def _columns(header: Sequence[str]) -> list[str]:
+    """The columns as their feed spells them: some tools change the case."""
+    bare = [name.strip() for name in header]
+    folded = {name.casefold() for name in bare}
+    # Of a header that is neither feed's, the one it has more of.
+    feed = max(_SPELLINGS, key=lambda names: len(folded & {name.casefold() for name in names}))
+    known = {name.casefold(): name for name in feed}
+    return [known.get(name.casefold(), name) for name in bare]
 
 
 def _whole(
@@ -172,9 +200,13 @@ def _offers(
         groups.setdefault(key, []).append(entry)
         notes.setdefault(key, gpu.note)
     offers: list[dict[str, Any]] = []
-    taken: dict[tuple[str, str, str], float] = {}
+    usual: dict[tuple[str, str, str], _Key] = {}
+    for key, entries in groups.items():  # the count that most rows give; of equals the first
+        other = usual.setdefault(key[:3], key)
+        if len(entries) > len(groups[other]):
+            usual[key[:3]] = key
     for key, entries in sorted(groups.items()):
-        if taken.setdefault(key[:3], key[3]) != key[3]:
+        if usual[key[:3]] != key:
             for entry in entries:
                 skipped.add("same instance type and region with another GPU count", entry.line)
             continue

@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from planner.interop.import_prices_gpus import split_name
-from planner.interop.import_prices_listing import Listing, Skipped, number, price
-from planner.interop.import_prices_skypilot import Row
+from planner.interop.import_prices_listing import Listing, Row, Skipped, number, price
 from planner.interop.import_prices_skypilot import listings as plain_listings
 
 _BUILT_IN: Final = (
@@ -31,8 +30,15 @@ _BY_VCPUS: Final = (
     (re.compile(r"^g4-standard-(\d+)$"), "RTX PRO 6000", {96: 2, 192: 4, 384: 8}),
 )
 """Host family -> accelerator, count by vCPUs where it is not one."""
-_ATTACHABLE: Final = {"T4": 48, "V100": 12, "P100": 16, "P4": 24}
-"""Accelerator -> most vCPUs that a general host may have for each of it."""
+_ATTACHABLE: Final = {
+    "T4": (48, "T4"),
+    "V100": (12, "V100-SXM2-16GB"),
+    "P100": (16, "P100-PCIe-16GB"),
+    "P4": (24, "P4"),
+}
+"""Accelerator -> most vCPUs that a general host may have for each of it, and which card it is."""
+_CARDS: Final = {"A100-40GB": "A100-SXM4-40GB", "A100-80GB": "A100-SXM4-80GB"}
+"""Built-in accelerators whose name leaves the card open."""
 _PLAIN_MEMORY_GB: Final = {"a100": 40.0}
 """What a name without memory means where the catalog names the larger card apart."""
 _GENERAL: Final = re.compile(r"^n1-(standard|highmem|highcpu)-\d+$")
@@ -95,13 +101,13 @@ def _joined(
     spot = price(row.get("SpotPrice"), "spot", line, skipped)
     if built is None:
         attached = [p for p in parts if _may_attach(p, vcpus)]
-        named = [(f"{instance}+{p.names[-1]}x{p.count:g}", p) for p in attached]
+        named = [(f"{instance}+{p.names[-1]}x{p.count:g}", _as_card(p)) for p in attached]
     else:
         part = _part(parts, *built)
         if part is None:
             skipped.add("host row without its accelerator's row: its price is not whole", line)
             return
-        named = [(instance, part)]
+        named = [(instance, replace(part, names=(_CARDS.get(built[0], built[0]),)))]
     for name, part in named:
         yield replace(
             part, line=line, instance_type=name, vcpus=vcpus, ram_gb=ram,
@@ -111,8 +117,14 @@ def _joined(
 
 
 def _may_attach(part: Listing, vcpus: float | None) -> bool:
-    most = _ATTACHABLE.get(part.names[-1].upper())
-    return most is not None and vcpus is not None and vcpus <= most * part.count
+    known = _ATTACHABLE.get(part.names[-1].upper())
+    return known is not None and vcpus is not None and vcpus <= known[0] * part.count
+
+
+def _as_card(part: Listing) -> Listing:
+    """A part under the name of its card, where the feed's own leaves it open."""
+    card = _ATTACHABLE[part.names[-1].upper()][1]
+    return part if part.memory_gib else replace(part, names=(card,))
 
 
 def _part(parts: Iterable[Listing], accelerator: str, count: int) -> Listing | None:

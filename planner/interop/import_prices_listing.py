@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from planner.interop.import_prices_gpus import tpu_slice
+
+Row = Mapping[str, str]
+BLANKS: Final = frozenset({"", "nan", "none", "null", "n/a", "na", "-"})
+"""What the feeds write into a cell that they know nothing for."""
 PLACEHOLDER_USD: Final = 700.0
 """A stand-in price of one public catalog, where the seller names none."""
 _EXAMPLES: Final = 3
@@ -58,33 +63,89 @@ class Skipped:
         return texts
 
 
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """What a row sells: the name of its accelerator and how many; of a TPU slice its chips."""
+
+    name: str
+    count: float
+    is_slice: bool
+
+
+def read_each(
+    rows: Iterable[tuple[int, Row]],
+    read: Callable[[int, Row, Accelerator, Skipped], Listing | None],
+    skipped: Skipped,
+    *,
+    name: str,
+    count: str,
+) -> list[Listing]:
+    """Listings of the rows that sell accelerators; what can't be read is left out and counted.
+
+    Args:
+        read: makes a listing of a line and its accelerator, or None for what is not sold.
+        name, count: the columns that tell the accelerator.
+    """
+    found = []
+    for line, row in rows:
+        try:
+            sold = accelerator(row.get(name, ""), row.get(count))
+            if sold is None:
+                skipped.add("no accelerator (CPU instance)", line)
+                continue
+            listing = read(line, row, sold, skipped)
+        except ValueError as error:
+            skipped.add(f"a cell can't be read: {error}", line)
+            continue
+        if listing is not None:
+            found.append(listing)
+    return found
+
+
+def accelerator(name: str, count: str | None) -> Accelerator | None:
+    """The accelerator of a row; None for a row of processors alone."""
+    name, many = name.strip(), number(count)
+    if name.casefold() in BLANKS or not many:
+        return None
+    if many < 0:
+        raise ValueError(f"'{count}' accelerators")
+    whole = tpu_slice(name)
+    if whole:
+        return Accelerator(whole[0], many * whole[1], is_slice=True)
+    return Accelerator(name, many, is_slice=False)
+
+
 def number(text: str | None) -> float | None:
     """A number; None where the cell is blank.
 
     Raises:
         ValueError: it is no finite number.
     """
-    if text is None or not text.strip():
+    if text is None or text.strip().casefold() in BLANKS:
         return None
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"'{text.strip()}' is no number") from None
     if not math.isfinite(value):
-        raise ValueError(text)
+        raise ValueError(f"'{text.strip()}' is no number")
     return value
 
 
 def price(text: str | None, what: str, line: int, skipped: Skipped) -> float | None:
     """A price, or None where the cell means that it is not sold this way.
 
-    Blank, zero and the placeholder are no prices; only a blank is too usual to be counted.
+    Blank, zero, less and the placeholder are no prices; only a blank is too usual to be counted.
 
     Raises:
-        ValueError: the cell is no number, or negative.
+        ValueError: the cell is no number.
     """
     value = number(text)
     if value is None:
         return None
     if value < 0:
-        raise ValueError(text)
+        skipped.add(f"{what} price below 0: not sold this way", line)
+        return None
     if value == 0:
         skipped.add(f"{what} price of 0: not sold this way", line)
         return None
@@ -101,7 +162,5 @@ def without_copied_spot(listings: Sequence[Listing], skipped: Skipped) -> list[L
         return list(listings)
     for entry in both:
         skipped.add("spot column repeats the on-demand price", entry.line)
-    from dataclasses import replace
-
     repeated = {id(entry) for entry in both}
     return [replace(e, spot_usd=None) if id(e) in repeated else e for e in listings]

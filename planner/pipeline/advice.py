@@ -59,11 +59,11 @@ def _serving_words() -> pl.Expr:
 def _training_words(context: Context, short: pl.DataFrame) -> dict[tuple[int, int], str]:
     if not short.height:
         return {}
-    wanted = short.select(_KEYS).unique().head(ADVISED_CELLS).lazy()
+    wanted = short.select(_KEYS).unique(maintain_order=True).head(ADVISED_CELLS)
     inputs = pl.concat(
         [
-            frame.join(wanted, on=list(_KEYS), how="semi").collect(engine="in-memory")
-            for serves, frames in placements(context)
+            frame.collect(engine="in-memory")
+            for serves, frames in placements(context, wanted)
             if not serves
             for frame in frames
         ],

@@ -13,9 +13,11 @@ from planner.choose import RUNNERS_UP, best_per_configuration, bought_cases, ran
 from planner.pipeline.advice import advice_words
 from planner.pipeline.choices import plan_choices
 from planner.pipeline.context import Context
+from planner.pipeline.decide import choice_limits
 from planner.pipeline.details import cell_details
 from planner.pipeline.matrix import fit_matrix, offers_left_out, plan_configurations
 from planner.pipeline.outcomes import headline, plan_cases
+from planner.pipeline.warnings import budget_covers, warnings
 from planner.plan import (
     SCHEMA_VERSION,
     Accuracy,
@@ -42,7 +44,7 @@ def assemble_plan(context: Context, cells: pl.DataFrame, *, command: str) -> Pla
     many = cells["case_index"].n_unique() > RUNNERS_UP_CASES
     finalists = ranked(lazy, 2 if many else RUNNERS_UP + 1).collect(engine="in-memory")
     details = cell_details(context, finalists, bought)
-    cases = plan_cases(cells, finalists, bought)
+    cases = plan_cases(cells, finalists, bought, choice_limits(context), scenario.supply)
     configurations = plan_configurations(context, cells)
     best = best_per_configuration(lazy).collect(engine="in-memory")
     matrix, reasons, advice = fit_matrix(best, advice_words(context, best), configurations)
@@ -91,6 +93,7 @@ def assemble_plan(context: Context, cells: pl.DataFrame, *, command: str) -> Pla
         offers_left_out=offers_left_out(configurations),
         notes=_notes(context, cells),
         choices=plan_choices(context, cells, bought),
+        warnings=warnings(scenario, cases, details),
     )
 
 
@@ -181,18 +184,13 @@ def _totals(
 def _budgets(
     context: Context, cases: Sequence[PlanCase], details: Sequence[CellDetail]
 ) -> tuple[BudgetState, ...]:
-    tags = {w.name: {*w.tags, *context.scenario.tags} for w in context.scenario.workloads}
     states = []
     for budget in context.scenario.budgets:
         if budget.max_usd_per_month is None:
             continue  # a rule of another kind, which reviews check
         spent = 0.0
         for case in cases:
-            inside = (
-                budget.scope_kind == "all"
-                or (budget.scope_kind == "workload" and case.workload == budget.scope_name)
-                or (budget.scope_kind == "tag" and budget.scope_name in tags[case.workload])
-            )
+            inside = budget_covers(context.scenario, budget, case)
             if inside and case.is_bought and case.cheapest is not None:
                 spent += details[case.cheapest].cell["usd_per_month"] or 0.0
         limit = budget.max_usd_per_month

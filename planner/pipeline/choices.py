@@ -16,7 +16,7 @@ from planner.choose import (
 )
 from planner.pipeline.context import Context
 from planner.pipeline.decide import choice_limits, supply_shapes
-from planner.pipeline.outcomes import layout_words
+from planner.pipeline.outcomes import offer_label
 from planner.plan import Alternative, BreakEven, Flip, PlanChoice
 
 SHOWN_CASES: Final = 200
@@ -25,6 +25,7 @@ MOST_CASES: Final = 1000
 """Of more bought cases the dearest: what a growing load does is estimated anew for each."""
 SHOWN_ALTERNATIVES: Final = 12
 CLOSE_SHARE: Final = 0.10
+_ROUNDING: Final = 1e-9
 Rows = Mapping[int, list[dict[str, Any]]]
 
 
@@ -33,7 +34,8 @@ def plan_choices(
 ) -> tuple[PlanChoice, ...]:
     """One entry for each case that is explained, in the order of the cases."""
     wanted = _explained(cells, bought)
-    work = cells.filter(pl.col("case_index").is_in(wanted.implode())).with_columns(_label())
+    explained = cells.filter(pl.col("case_index").is_in(wanted.implode()))
+    work = explained.with_columns(label=offer_label())
     lazy, limits = work.lazy(), choice_limits(context)
     binding = _by_case(binding_constraints(lazy, limits))
     close = _by_case(close_runners_up(lazy, CLOSE_SHARE))
@@ -76,18 +78,6 @@ def _by_case(frame: pl.LazyFrame) -> Rows:
     return found
 
 
-def _label() -> pl.Expr:
-    layout = layout_words()
-    many = pl.when(pl.col("replicas") > 1).then(pl.format("{} replicas of ", "replicas"))
-    in_layout = pl.when(layout.str.len_chars() > 0).then(pl.format(" ({})", layout))
-    machine = pl.format("{}× {}", "gpu_count", "gpu")
-    seller = pl.when(pl.col("purchase") != "owned").then(pl.format("{} ", "provider"))
-    offer = [pl.lit(" from "), seller, pl.format("{}, {}", "instance_type", "purchase")]
-    spread = pl.when(pl.col("nodes") > 1).then(pl.format(" on {} nodes", "nodes"))
-    parts = [many, machine, in_layout, spread, *offer]
-    return pl.concat_str(parts, ignore_nulls=True).alias("label")
-
-
 def _alternatives(rows: list[dict[str, Any]], least: float | None) -> tuple[Alternative, ...]:
     return tuple(
         Alternative(
@@ -107,14 +97,16 @@ def _flips(
     found: dict[int, list[Flip]] = {}
     for row in price_flips(work.lazy()).collect(engine="in-memory").iter_rows(named=True):
         rise, fall = row["rise_ratio"], row["fall_ratio"]
-        sentence = (
-            f"{labels[row['other_cell']]} wins if the price of the choice rises by "
-            f"{rise:.1%} or its own falls by {fall:.1%}"
-        )
+        sentence = f"{labels[row['other_cell']]} costs the same"
+        if rise > _ROUNDING:
+            sentence = (
+                f"{labels[row['other_cell']]} wins if the price of the choice rises by "
+                f"{rise:.1%} or its own falls by {fall:.1%}"
+            )
         flip = Flip("price", round(rise, 4), sentence)
         found.setdefault(row["case_index"], []).append(flip)
     scenario = context.scenario
-    if not any(w.demand and w.demand.requests_per_second for w in scenario.workloads):
+    if not any(w.demand and w.demand.is_load for w in scenario.workloads):
         return found
     grown = growth_flips(
         work,
@@ -123,7 +115,7 @@ def _flips(
         any_provider=not scenario.supply.providers,
         hours_per_month=scenario.assumptions.hours_per_month,
     )
-    for row in grown.with_columns(_label()).iter_rows(named=True):
+    for row in grown.with_columns(label=offer_label()).iter_rows(named=True):
         what = "changes to" if row["machine_changes"] else "grows to"
         sentence = (
             f"at {row['growth']:g} times the load the choice {what} {row['label']} at "

@@ -32,6 +32,7 @@ MORE_COLUMNS: Final = (
     "relative_speed", "note",
     "usd_per_year", "usd_per_million_input_tokens", "usd_per_million_output_tokens",
     "price_age_days", "host_ram_gb", "replica_utilization", "is_tied", "is_pareto",
+    "offer_vcpus", "offer_ram_gb",
 )  # fmt: skip
 CELL_COLUMNS: Final = (*FIRST_COLUMNS, *MORE_COLUMNS)
 

@@ -10,43 +10,38 @@ from typing import Any, Final
 
 import polars as pl
 
-from planner.catalog.load import DATA as CATALOG_DATA
-from planner.catalog.load import Catalog, load_catalog
-from planner.catalog.names import NameProblem
-from planner.errors import InputProblems, Problem, did_you_mean
+from planner.catalog.load import Catalog
+from planner.errors import InputProblems, Problem
 from planner.estimate import EstimatorSettings
 from planner.estimate.rule_of_thumb import Range, RuleOfThumbSettings
 from planner.grid import cases_frame, grid_size
-from planner.resolve.engines import Engine, engines_frame, find_engine, load_engines, read_engine
+from planner.pipeline.catalogs import (
+    catalog_hash,
+    layered_catalog,
+    name_resolver,
+    scenario_engines,
+)
+from planner.resolve.engines import Engine, engines_frame, load_engines
 from planner.resolve.facts import ModelFacts
-from planner.resolve.scenario_models import known_beyond_catalog, own_model_problems, resolve_models
+from planner.resolve.scenario_models import own_model_problems, resolve_models
 from planner.resolve.tables import Tables, layers_frame, models_frame, tensors_frame
 from planner.scenario.build import try_scenario
 from planner.scenario.model import Scenario
 from planner.scenario.read import RawScenario, read_scenario
-
-_CATALOG_KINDS: Final = {
-    "gpus": "gpus",
-    "prices": "offers",
-    "formats": "formats",
-    "models": "models",
-    "optimizers": "optimizers",
-}
-"""Keys of a scenario's `catalog` and what they hold; engine profiles have a reader of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """A scenario with everything it was resolved to.
 
-    `adapters` holds adapter_parameters by model, method, lora_rank and lora_targets.
+    `cases` are all cases (grid.CASE_SCHEMA) with the adapter_parameters of each.
     """
 
     scenario: Scenario
     catalog: Catalog
     facts: tuple[ModelFacts, ...]
     tables: Tables
-    adapters: pl.DataFrame
+    cases: pl.DataFrame
     settings: EstimatorSettings
     scenario_sha256: str
     catalog_sha256: str
@@ -80,7 +75,8 @@ def resolve_context(raw: RawScenario, path: Path, content: bytes, *, max_cells: 
     scenario = _built(raw, catalog, name_resolver(catalog, path, engines))
     refuse_unknown_power(raw, scenario, catalog)
     guard_size(scenario, catalog, max_cells)
-    refuse_empty(scenario, raw)
+    cases = cases_frame(scenario)
+    refuse_empty(scenario, cases, raw)
     if scenario.supply.gpus == ("all",):
         every = tuple(catalog.gpus["gpu"].to_list())
         scenario = replace(scenario, supply=replace(scenario.supply, gpus=every))
@@ -90,7 +86,7 @@ def resolve_context(raw: RawScenario, path: Path, content: bytes, *, max_cells: 
         catalog=catalog,
         facts=facts,
         tables=fact_tables(scenario, catalog, facts),
-        adapters=adapter_parameters(scenario, facts),
+        cases=with_adapters(cases, scenario, facts),
         settings=estimator_settings(scenario),
         scenario_sha256=hashlib.sha256(content).hexdigest(),
         catalog_sha256=catalog_hash(scenario),
@@ -104,96 +100,6 @@ def _built(raw: RawScenario, catalog: Catalog, resolve_name: Callable[[str, str]
     if problems:
         raise InputProblems({*problems, *own_model_problems(scenario, raw.document, catalog)})
     return scenario
-
-
-def layered_catalog(raw: RawScenario, folder: Path) -> tuple[Catalog, list[Problem]]:
-    """The shipped catalog with the scenario's own files on top, and the mistakes in them."""
-    catalog = load_catalog()
-    problems: list[Problem] = []
-    files: Mapping[str, Any] = raw.data.get("catalog") or {}
-    for key, kind in _CATALOG_KINDS.items():
-        for index, name in enumerate(files.get(key) or []):
-            if name is None:
-                continue
-            try:
-                for file in _files_of(folder / name):
-                    catalog = catalog.with_source(kind, file)
-            except InputProblems as error:
-                for problem in error.problems:
-                    if problem.code == "unreadable":
-                        place = ("catalog", key, index)
-                        message = f"{name}: {problem.message}"
-                        problem = raw.document.problem(place, "unreadable", message, problem.hint)
-                    problems.append(problem)
-                raw.broken_kinds |= {kind, *_DEFINED_BY.get(kind, ())}
-            except NameProblem as error:
-                problems.append(error.problem(raw.document, ("catalog", key, index)))
-    return catalog, problems
-
-
-_DEFINED_BY: Final = {"offers": ("providers", "regions", "instance_types")}
-
-
-def _files_of(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(p for p in path.iterdir() if p.suffix in (".yaml", ".yml", ".csv", ".json"))
-    return [path]
-
-
-def name_resolver(
-    catalog: Catalog, path: Path, engines: Mapping[str, Engine]
-) -> Callable[[str, str], str]:
-    """A function (kind, name) -> id for the scenario; raises LookupError(message, hint)."""
-    sold = {
-        "providers": sorted({*catalog.offers["provider"].unique(), "owned"}),
-        "regions": sorted(catalog.offers["region"].drop_nulls().unique()),
-        "instance_types": sorted(catalog.offers["instance_type"].unique()),
-    }
-
-    def resolve(kind: str, name: str) -> str:
-        if kind in sold:
-            return _listed(kind, name, sold[kind])
-        if kind == "engines":
-            return _engine(name, engines)
-        try:
-            return catalog.resolve(kind, name)
-        except NameProblem as problem:
-            if kind == "models" and known_beyond_catalog(name, path):
-                return name
-            raise LookupError(problem.message, problem.hint) from None
-
-    return resolve
-
-
-def scenario_engines(files: Mapping[str, Any], folder: Path) -> dict[str, Engine]:
-    """Engine profiles: the shipped ones, and a scenario's own files over them."""
-    engines = dict(load_engines())
-    for name in files.get("engines") or ():
-        if name is not None:
-            for file in _files_of(folder / name):
-                own = read_engine(file)
-                engines[own.engine] = own
-    return engines
-
-
-def _engine(name: str, engines: Mapping[str, Engine]) -> str:
-    try:
-        return find_engine(name, engines).engine
-    except KeyError:
-        hint = did_you_mean(name, engines) or f"known: {', '.join(engines)}"
-        raise LookupError(f"'{name}' is not a known engine", hint) from None
-
-
-def _listed(kind: str, name: str, known: Iterable[str]) -> str:
-    by_folded = {entry.casefold(): entry for entry in known}
-    if name.casefold() in by_folded:
-        return by_folded[name.casefold()]
-    hint = did_you_mean(name, by_folded.values())
-    if not hint:
-        hint = f"known: {', '.join(list(by_folded.values())[:12])}"
-    thing = kind.removesuffix("s").replace("_", " ")
-    article = "an" if thing.startswith("i") else "a"
-    raise LookupError(f"'{name}' is not {article} {thing} in the price catalog", hint)
 
 
 def refuse_unknown_power(raw: RawScenario, scenario: Scenario, catalog: Catalog) -> None:
@@ -231,13 +137,13 @@ def guard_size(scenario: Scenario, catalog: Catalog, max_cells: int) -> None:
         raise InputProblems([problem])
 
 
-def refuse_empty(scenario: Scenario, raw: RawScenario) -> None:
+def refuse_empty(scenario: Scenario, cases: pl.DataFrame, raw: RawScenario) -> None:
     """Refuse workloads of which the excludes leave no case.
 
     Raises:
         InputProblems: naming each of them.
     """
-    left = set(cases_frame(scenario)["workload"].unique())
+    left = set(cases["workload"].unique())
     problems = [
         raw.document.problem(
             (*workload.path, "exclude"),
@@ -282,6 +188,16 @@ def lora_ranks(scenario: Scenario) -> tuple[int, ...]:
         ranks += [workload.fixed["lora_rank"]] if "lora_rank" in workload.fixed else []
         ranks += [workload.engine.lora_rank] if workload.engine.lora_rank else []
     return tuple(dict.fromkeys(ranks))
+
+
+def with_adapters(
+    cases: pl.DataFrame, scenario: Scenario, facts: Iterable[ModelFacts]
+) -> pl.DataFrame:
+    """Add `adapter_parameters` to the cases; null where a method has none."""
+    keys = ["model", "method", "lora_rank", "lora_targets"]
+    return cases.join(
+        adapter_parameters(scenario, facts), on=keys, how="left", maintain_order="left"
+    )
 
 
 def adapter_parameters(scenario: Scenario, facts: Iterable[ModelFacts]) -> pl.DataFrame:
@@ -332,29 +248,3 @@ def estimator_settings(scenario: Scenario) -> EstimatorSettings:
         if name != "lora_simplified"
     }
     return EstimatorSettings(scenario.estimator, RuleOfThumbSettings(**given))
-
-
-def catalog_hash(scenario: Scenario) -> str:
-    """SHA-256 over the shipped catalog files and the scenario's own, by name and content.
-
-    All of them but the models, whose facts a plan holds itself, and the accuracy figures, which
-    no estimate reads.
-    """
-    digest = hashlib.sha256()
-    shipped = [
-        path
-        for path in sorted(CATALOG_DATA.rglob("*"))
-        if path.suffix in (".yaml", ".csv", ".json")
-        and "models" not in path.relative_to(CATALOG_DATA).parts
-        and path.name != "accuracy.yaml"
-    ]
-    own = [
-        file
-        for names in scenario.catalog.values()
-        for name in names
-        for file in _files_of(scenario.folder / name)
-    ]
-    for path in [*shipped, *own]:
-        digest.update(path.name.encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()

@@ -9,11 +9,17 @@ import polars as pl
 
 from planner.choose import Limits, with_choice
 from planner.estimate import estimate_cells
-from planner.estimate.cost import price_age_days, with_cost, with_host_needs, with_offers
+from planner.estimate.cost import (
+    price_age_days,
+    runs_at_once,
+    with_cost,
+    with_host_needs,
+    with_offers,
+)
 from planner.estimate.demand import DEMAND_INPUTS
 from planner.estimate.ledger import component_bytes
 from planner.estimate.verdict import with_verdict
-from planner.grid import cases_frame, serving_configurations, training_configurations
+from planner.grid import serving_configurations, training_configurations
 from planner.pipeline.columns import CELL_COLUMNS, with_missing
 from planner.pipeline.context import Context
 from planner.plan import COMPONENTS
@@ -26,7 +32,8 @@ _INTERNAL: Final = (
     "case_index", "configuration_index", "bought_key", "usable_bytes", "total_low_bytes",
     "total_bytes", "total_high_bytes", "budget_bytes", "memory_reason", "meets_objectives",
     "objective_reason", "training_tokens", "epochs", "runs_per_month", "host_ram_gb",
-    "prefill_tokens_per_second", "prefix_cache_share", *DEMAND_INPUTS,
+    "prefill_tokens_per_second", "prefix_cache_share", "unbound_replicas",
+    "unbound_meets_objectives", *DEMAND_INPUTS,
 )  # fmt: skip
 """What the choice needs of an estimate besides the columns of cells.csv."""
 
@@ -78,6 +85,9 @@ def _estimated(cells: pl.LazyFrame, context: Context, *, serves: bool) -> pl.Dat
     that is read several times would be computed several times.
     """
     estimated = estimate_cells(cells, context.tables, context.settings, serves=serves)
+    if not serves:
+        runs = runs_at_once(context.scenario.assumptions.hours_per_month)
+        estimated = estimated.with_columns(replicas=runs)
     judged = with_host_needs(with_verdict(estimated), context.tables)
     full = judged.with_columns(_only_where_it_runs(judged.collect_schema())).with_columns(
         # Estimators fill in their defaults; without adapters these are none.
@@ -119,6 +129,9 @@ def _only_where_it_runs(schema: pl.Schema) -> list[pl.Expr]:
         .then(pl.coalesce("objective_reason", pl.lit(_NO_SPEED)))
         .otherwise(columns["objective_reason"])
     )
+    # What a cell that does not fit would need if it did: for what stands in its way.
+    columns["unbound_replicas"] = pl.col("replicas")
+    columns["unbound_meets_objectives"] = pl.col("meets_objectives")
     columns["replicas"] = pl.when(runs & ~unknown).then("replicas").otherwise(1).cast(pl.Int64)
     sized = pl.col("verdict").is_in(["fits", "tight", "exceeds"])
     for name in _CAPACITIES:
@@ -128,22 +141,32 @@ def _only_where_it_runs(schema: pl.Schema) -> list[pl.Expr]:
     return [value.alias(name) for name, value in columns.items()]
 
 
-def placements(context: Context) -> Iterator[tuple[bool, Iterator[pl.LazyFrame]]]:
-    """Cases x configurations before any estimate, for serving and for training, in batches."""
-    scenario = context.scenario
-    gpus = context.catalog.gpus
-    cases = cases_frame(scenario).join(
-        context.adapters, on=["model", "method", "lora_rank", "lora_targets"], how="left",
-        maintain_order="left",
-    )  # fmt: skip
+def placements(
+    context: Context, wanted: pl.DataFrame | None = None
+) -> Iterator[tuple[bool, Iterator[pl.LazyFrame]]]:
+    """Cases x configurations before any estimate, for serving and for training, in batches.
+
+    `wanted` takes only those of its case_index, configuration_index and method.
+    """
+    gpus, supply = context.catalog.gpus, context.scenario.supply
     for serves, make in ((True, serving_configurations), (False, training_configurations)):
-        part = cases.filter((pl.col("method") == "inference") == serves)
-        if part.height:
-            yield serves, _batches(part, make(scenario.supply, gpus), context)
+        part = context.cases.filter((pl.col("method") == "inference") == serves)
+        configurations = make(supply, gpus) if part.height else None
+        if wanted is not None and configurations is not None:
+            only = wanted.filter((pl.col("method") == "inference") == serves)
+            part = part.join(only, on="case_index", how="semi", maintain_order="left")
+            configurations = configurations.join(
+                only, on="configuration_index", how="semi", maintain_order="left"
+            )
+        if configurations is not None and part.height:
+            yield serves, _batches(part, configurations, context, wanted)
 
 
 def _batches(
-    cases: pl.DataFrame, configurations: pl.DataFrame, context: Context
+    cases: pl.DataFrame,
+    configurations: pl.DataFrame,
+    context: Context,
+    wanted: pl.DataFrame | None = None,
 ) -> Iterator[pl.LazyFrame]:
     usable = context.catalog.gpus.select(
         "gpu", "usable_low_bytes", "usable_bytes", "usable_high_bytes"
@@ -152,4 +175,10 @@ def _batches(
         memory_headroom=pl.lit(context.scenario.constraints.memory_headroom)
     )
     for some in cases.iter_slices(max(1, BATCH_CELLS // supply.height)):
-        yield some.lazy().join(supply.lazy(), how="cross")
+        cells = some.lazy().join(supply.lazy(), how="cross")
+        if wanted is not None:
+            # Collected, so that an estimate is planned over the rows alone.
+            pairs = wanted.lazy().select("case_index", "configuration_index").unique()
+            keys = ["case_index", "configuration_index"]
+            cells = cells.join(pairs, on=keys, how="semi").collect(engine="in-memory").lazy()
+        yield cells

@@ -68,12 +68,9 @@ def cell_details(
 def explain_cells(context: Context, cells: pl.DataFrame) -> list[tuple[LedgerLine, ...]]:
     """The ledger of each cell, with its formulas and the numbers put in."""
     keys = ["case_index", "configuration_index", "method"]
-    wanted = cells.select(keys).unique().lazy()
     parts = [
-        estimate_cells(
-            frame.join(wanted, on=keys, how="semi"), context.tables, context.settings, serves=serves
-        )
-        for serves, frames in placements(context)
+        estimate_cells(frame, context.tables, context.settings, serves=serves)
+        for serves, frames in placements(context, cells.select(keys).unique())
         for frame in frames
     ]
     full = pl.concat([part.collect(engine="in-memory") for part in parts], how="diagonal_relaxed")

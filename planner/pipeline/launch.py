@@ -93,16 +93,11 @@ def _refused(context: Context, code: str, message: str, hint: str) -> InputProbl
 
 def _estimate(context: Context, row: dict[str, Any]) -> dict[str, Any]:
     """What the estimators filled in for this cell."""
-    wanted = pl.DataFrame({key: [row[key]] for key in _KEYS}).lazy()
-    types = {"case_index": None, "configuration_index": None}
-    for serves, frames in placements(context):
-        if serves != (row["method"] == "inference"):
-            continue
+    types = {"case_index": pl.Int64, "configuration_index": pl.Int64}
+    wanted = pl.DataFrame({key: [row[key]] for key in _KEYS}, schema_overrides=types)
+    for serves, frames in placements(context, wanted):
         for frame in frames:
-            schema = frame.collect_schema()
-            typed = wanted.with_columns(pl.col(name).cast(schema[name]) for name in types)
-            cell = frame.join(typed, on=list(_KEYS), how="semi")
-            estimated = estimate_cells(cell, context.tables, context.settings, serves=serves)
+            estimated = estimate_cells(frame, context.tables, context.settings, serves=serves)
             full = estimated.collect(engine="in-memory")
             if full.height:
                 return full.row(0, named=True)

@@ -8,27 +8,34 @@ from typing import Any, Final
 
 import polars as pl
 
+from planner.choose import Limits, allowed_verdicts
+from planner.choose.money import usd_text
 from planner.pipeline.columns import CELL_COLUMNS
 from planner.plan import CellDetail, PlanCase
+from planner.scenario.model import Supply
 
 
 def plan_cases(
-    cells: pl.DataFrame, finalists: pl.DataFrame, bought: set[int]
+    cells: pl.DataFrame,
+    finalists: pl.DataFrame,
+    bought: set[int],
+    limits: Limits,
+    supply: Supply,
 ) -> tuple[PlanCase, ...]:
     """Every case with its outcome in words. Axis values are those of its own columns."""
     chosen: dict[int, list[int]] = {}
     for index, case in enumerate(finalists["case_index"].to_list()):
         chosen.setdefault(case, []).append(index)
-    outcomes = {row["case_index"]: row for row in _outcomes(cells).iter_rows(named=True)}
+    outcomes = {row["case_index"]: row for row in _outcomes(cells, limits).iter_rows(named=True)}
     first = finalists.unique("case_index", keep="first", maintain_order=True)
     words = dict(zip(first["case_index"], first.select(_choice_words()).to_series(), strict=True))
     axes = [name for name in CELL_COLUMNS if name in _CASE_VALUES]
     heads = cells.unique("case_index", keep="first", maintain_order=True).sort("case_index")
-    cases = []
+    cases, ways = [], ways_words(supply)
     for row in heads.iter_rows(named=True):
         case = row["case_index"]
         indices = chosen.get(case, [])
-        outcome, sentence = _outcome(outcomes[case], words.get(case))
+        outcome, sentence = _outcome(outcomes[case], words.get(case), ways)
         cases.append(
             PlanCase(
                 case_id=row["case_id"],
@@ -58,37 +65,62 @@ _CASE_VALUES: Final = frozenset({
 
 
 def _choice_words() -> pl.Expr:
+    return pl.format("{} at ${} per hour", offer_label(), usd_text(pl.col("usd_per_hour")))
+
+
+def offer_label() -> pl.Expr:
+    """What is taken, and from whom: `2 replicas of 1× h100 (TP2) from 2 × acme x1, spot`."""
     layout = layout_words()
-    return pl.format(
-        "{}× {}{} from {} at ${} per hour",
-        pl.col("gpu_count"),
-        pl.col("gpu"),
-        pl.when(layout.str.len_chars() > 0).then(pl.format(" ({})", layout)).otherwise(pl.lit("")),
-        pl.col("provider"),
-        pl.col("usd_per_hour").round(2),
-    )
+    many = pl.when(pl.col("replicas") > 1).then(pl.format("{} replicas of ", "replicas"))
+    in_layout = pl.when(layout.str.len_chars() > 0).then(pl.format(" ({})", layout))
+    machine = pl.format("{}× {}", "gpu_count", "gpu")
+    seller = pl.when(pl.col("purchase") != "owned").then(pl.format("{} ", "provider"))
+    instances = pl.when(pl.col("instances") > 1).then(pl.format("{} × ", "instances"))
+    offer = [pl.lit(" from "), instances, seller, pl.format("{}, {}", "instance_type", "purchase")]
+    spread = pl.when(pl.col("nodes") > 1).then(pl.format(" on {} nodes", "nodes"))
+    return pl.concat_str([many, machine, in_layout, spread, *offer], ignore_nulls=True)
 
 
-def _outcomes(cells: pl.DataFrame) -> pl.DataFrame:
-    """Per case: how many cells fall at which hurdle, and the smallest factor that is missing."""
+def ways_words(supply: Supply) -> str:
+    """How the supply may buy, in words: `on-demand or spot, from aws or lambda`."""
+    parts = [" or ".join(supply.purchase)]
+    parts += [f"from {' or '.join(supply.providers)}"] * bool(supply.providers)
+    parts += [f"in {' or '.join(supply.regions)}"] * bool(supply.regions)
+    parts += [f"as {' or '.join(supply.instance_types)}"] * bool(supply.instance_types)
+    for least, unit in ((supply.min_vcpus, "vCPUs"), (supply.min_ram_gb, "GB of host memory")):
+        if least is not None:
+            parts.append(f"with at least {least:g} {unit}")
+    return ", ".join(parts)
+
+
+def _outcomes(cells: pl.DataFrame, limits: Limits) -> pl.DataFrame:
+    """Per case: how many cells fall at which hurdle, and the smallest factor that is missing.
+
+    The hurdles in their order: a verdict that may be chosen, the objectives, an offer, the limits.
+    """
     needs = pl.col("total_bytes") / pl.col("budget_bytes")
-    verdict, fits = pl.col("verdict"), pl.col("verdict") == "fits"
-    misses = ~pl.col("meets_objectives").fill_null(True)
+    verdict, state = pl.col("verdict"), pl.col("price_state")
+    fits = verdict.is_in(allowed_verdicts(limits))
+    meets = fits & pl.col("meets_objectives").fill_null(True)
+    over = meets & (state == "over-limit")
     return cells.group_by("case_index", maintain_order=True).agg(
-        cells=pl.len(),
         fits=fits.sum(),
         tight=(verdict == "tight").sum(),
         estimated=verdict.is_in(["fits", "tight", "exceeds"]).sum(),
-        priced=(fits & (pl.col("price_state") == "priced")).sum(),
-        over_limit=(fits & (pl.col("price_state") == "over-limit")).sum(),
-        misses=(fits & misses).sum(),
+        meets=meets.sum(),
+        misses=(fits & ~meets).sum(),
+        over_limit=over.sum(),
+        least_over=pl.col("reason").filter(over).sort_by(pl.col("rank_cost_usd").filter(over))
+        .first(),
+        not_held=(meets & (state == "no-offer")).sum(),
+        offer_reason=pl.col("offer_reason").filter(meets).drop_nulls().first(),
         eligible=pl.col("is_eligible").sum(),
         needs=needs.filter(verdict == "exceeds").min(),
         reason=pl.col("reason").drop_nulls().first(),
-    )
+    )  # fmt: skip
 
 
-def _outcome(row: Mapping[str, Any], choice: str | None) -> tuple[str, str]:
+def _outcome(row: Mapping[str, Any], choice: str | None, ways: str) -> tuple[str, str]:
     if row["eligible"] and choice:
         return "chosen", choice
     if not row["fits"]:
@@ -101,11 +133,14 @@ def _outcome(row: Mapping[str, Any], choice: str | None) -> tuple[str, str]:
             "nothing-fits",
             f"fits nowhere: the nearest configuration needs {times:g}× its memory",
         )
-    if row["misses"] == row["fits"]:
+    if not row["meets"]:
         return "misses-objective", "fits, but no configuration meets the objectives"
+    what = "that fits and meets the objectives" if row["misses"] else "that fits"
     if row["over_limit"]:
-        return "over-limit", "fits, but every priced configuration is above the limits"
-    return "no-price", "fits, but no configuration that fits has a price"
+        return "over-limit", f"the cheapest {what} is above the limits: {row['least_over']}"
+    if row["not_held"]:
+        return "no-price", f"nothing {what} is sold in this size: {row['offer_reason']}"
+    return "no-price", f"nothing {what} is sold this way: {ways}"
 
 
 def layout_words() -> pl.Expr:
@@ -139,15 +174,14 @@ def headline(
     asked = len({case.bought_key for case in cases})
     chosen = [case.cheapest for case in cases if case.is_bought and case.cheapest is not None]
     if not chosen:
-        return f"None of the {asked} purchases has a configuration that fits and has a price."
+        whole = f"None of the {asked} purchases has an answer."
+        return "The purchase has no answer." if asked == 1 else whole
     counts: dict[str, int] = {}
     for index in chosen:
-        cell = details[index].cell
-        name = gpu_names.get(cell["gpu"], cell["gpu"])
-        machine = f"one {name}" if cell["gpu_count"] == 1 else f"{cell['gpu_count']}× {name}"
+        machine = _machine(details[index].cell, gpu_names)
         counts[machine] = counts.get(machine, 0) + 1
     if asked == 1:
-        return f"The cheapest answer is {next(iter(counts))}."
+        return f"The cheapest answer is {_replicas(details[chosen[0]].cell, gpu_names)}."
     every = "Both" if asked == 2 else f"All {asked}"
     said = every if len(chosen) == asked else f"{len(chosen)} of {asked}"
     missing = asked - len(chosen)
@@ -159,6 +193,20 @@ def headline(
         return f"{said} purchases have an answer, {together} on {next(iter(counts))}.{tail}"
     has = "has" if len(chosen) == 1 else "have"
     return f"{said} purchases {has} an answer: {_shares(counts)}.{tail}"
+
+
+def _machine(cell: Mapping[str, Any], gpu_names: Mapping[str, str]) -> str:
+    name = gpu_names.get(cell["gpu"], cell["gpu"])
+    return f"one {name}" if cell["gpu_count"] == 1 else f"{cell['gpu_count']}× {name}"
+
+
+def _replicas(cell: Mapping[str, Any], gpu_names: Mapping[str, str]) -> str:
+    """`2 replicas of one L4 on 2 × g6.xlarge from aws, spot`."""
+    many = f"{cell['replicas']} replicas of " if (cell["replicas"] or 1) > 1 else ""
+    count = f"{cell['instances']} × " if (cell["instances"] or 1) > 1 else ""
+    seller = "" if cell["purchase"] == "owned" else f" from {cell['provider']}"
+    offer = f"{count}{cell['instance_type']}{seller}, {cell['purchase']}"
+    return f"{many}{_machine(cell, gpu_names)} on {offer}"
 
 
 _SHOWN_MACHINES: Final = 3

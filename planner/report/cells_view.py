@@ -148,10 +148,10 @@ def _advice(frame: pl.DataFrame, plan: Plan) -> pl.Series:
 
 def _surcharges(frame: pl.DataFrame) -> pl.Series:
     """What a cell that fits costs above the cheapest of its case."""
-    hour = pl.col("usd_per_hour")
-    least = hour.filter(pl.col("is_cheapest")).first().over("case")
+    cost = pl.coalesce("usd_per_month", "usd_per_hour")
+    least = cost.filter(pl.col("is_cheapest")).first().over("case")
     held = pl.col("verdict").is_in(["fits", "tight"]) & ~pl.col("is_cheapest").fill_null(False)
-    ratio = frame.select(ratio=pl.when(held & (least > 0)).then(hour / least - 1).round(3))["ratio"]
+    ratio = frame.select(ratio=pl.when(held & (least > 0)).then(cost / least - 1).round(3))["ratio"]
     texts = {value: words.surcharge(value) for value in ratio.drop_nulls().unique()}
     return ratio.replace_strict(texts, default=None, return_dtype=pl.String)
 

@@ -23,7 +23,7 @@ def render_markdown(plan: Plan) -> str:
         parts.append(
             "\n".join(
                 f"- **{escape(c.workload)}: {escape(c.model)}**, {escape(c.what)}: "
-                f"{words.OUTCOME_WORDS[c.outcome]}. {escape(c.sentence)}"
+                f"{escape(c.sentence)}"
                 for c in problems[:_ROWS_SHOWN]
             )
         )
@@ -35,6 +35,8 @@ def render_markdown(plan: Plan) -> str:
         parts.append(f"and {hidden} more purchases in `cheapest.csv`")
     if plan.budgets:
         parts.append("\n".join(_budget(plan, budget) for budget in plan.budgets))
+    if plan.warnings:
+        parts.append("\n".join(f"- {escape(text)}" for text in plan.warnings))
     parts.append(
         f"Prices {escape(sources_view.price_dates(plan))} · "
         f"estimator {escape(plan.scenario.estimator)} · "

@@ -8,10 +8,11 @@ from datetime import date
 from itertools import groupby
 from typing import Any, Final
 
-from planner.plan import Plan
+from planner.plan import Plan, PlanChoice
 from planner.report import view, words
 
 _HASH_SHOWN: Final = 12
+_CLOSE_NAMED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ def turns(plan: Plan) -> tuple[Turn, ...]:
             continue
         sentences = (
             choice.binding_sentence,
+            _close(choice),
             *(flip.sentence for flip in choice.flips),
             *(even.sentence for even in choice.break_even),
         )
@@ -155,6 +157,19 @@ def turns(plan: Plan) -> tuple[Turn, ...]:
         if told:
             found.append(Turn(name, told))
     return tuple(found)
+
+
+def _close(choice: PlanChoice) -> str:
+    """The configurations at most a tenth dearer, and how many cost the same."""
+    named = [
+        f"{other.label} ({words.surcharge(other.surcharge_ratio)})"
+        for other in choice.close_runners_up[:_CLOSE_NAMED]
+    ]
+    rest = len(choice.close_runners_up) - len(named)
+    more = f", and {rest} more" if rest else ""
+    tie = f"{choice.tied} ways cost the same; " if choice.tied > 1 else ""
+    close = f"within a tenth of the cost: {'; '.join(named)}{more}" if named else ""
+    return (tie + close).removesuffix("; ")
 
 
 def _sentence(text: str) -> str:

@@ -14,6 +14,8 @@ _STYLES: Final = {"bold": "1", "dim": "2", "good": "34", "warn": "33", "best": "
 _ROWS_SHOWN: Final = 40
 _CELL_WIDTH: Final = 6
 _MIN_WIDTH: Final = 60
+_PURCHASES: Final = ("spot", "reserved-1y", "reserved-3y")
+"""Ways of buying that bind or may end: said beside the seller."""
 
 
 def summary(plan: Plan, width: int = 100, color: bool = False) -> str:
@@ -50,24 +52,37 @@ def _decision(plan: Plan, width: int, paint: _Paint) -> list[str]:
     if lines:
         lines.append("")
     chosen = [choice for choice in rows if choice.outcome == "chosen"]
+    room = max([12, *(min(20, _width(_where(choice))) for choice in chosen)])
     for workload, members in view.by_workload(chosen):
         lines.append(paint("bold", _cut(workload, width)))
         for choice in members:
             lines.append("  " + _cut(f"{choice.model}, {choice.what}", width - 2))
-            lines.append("    " + _cut(_answer(choice), width - 4))
+            lines.append("    " + _cut(_answer(choice, room), width - 4))
         lines.append("")
-    return lines
+    told = [f"! {text}" for text in plan.warnings]
+    told += [
+        f"! budget {budget.id} is broken: {words.usd(budget.usd_per_month)} a month"
+        for budget in plan.budgets
+        if budget.state == "broken"
+    ]
+    lines += [line for text in told for line in _wrapped(text, width)]
+    return lines + [""] * bool(told)
 
 
-def _answer(choice: view.Choice) -> str:
-    where = choice.offer.partition(" · ")[0]
+def _where(choice: view.Choice) -> str:
+    """The seller, and how it is bought where that binds or may end."""
+    parts = choice.offer.split(" · ")
+    return " ".join(dict.fromkeys([parts[0], *(p for p in parts if p in _PURCHASES)]))
+
+
+def _answer(choice: view.Choice, room: int) -> str:
     configuration = _clean(choice.configuration.replace("×", "x"))
     cost = f"{choice.month} a month" if choice.month else f"{choice.hour} an hour"
     other = choice.runner_up.replace("×", "x")
     runner = f"next {choice.surcharge}: {other}" if other else ""
     cells = [
         _pad(_cut(configuration, 26), 26),
-        _pad(_cut(where, 12), 12),
+        _pad(_cut(_where(choice), room), room),
         _pad(f"{choice.free} free", 9, right=True),
         _pad(cost, 16, right=True),
     ]

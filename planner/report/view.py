@@ -11,6 +11,8 @@ from planner.report import words
 from planner.report.why import cheaper_losers
 
 _MONTHS: Final = 12
+_NEARNESS: Final = ("chosen", "over-limit", "misses-objective", "no-price", "nothing-fits")
+"""Outcomes by how little is missing for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Choice:
     link: str
     layout: str
     offer: str
+    price_note: str
     hour: str
     month: str
     year: str
@@ -100,24 +103,56 @@ def layout_words(cell: Mapping[str, Any]) -> str:
 
 
 def offer_words(cell: Mapping[str, Any]) -> str:
-    """Provider, instance, region and kind of purchase of a cell."""
-    names = ("provider", "instance_type", "region", "purchase")
-    return " · ".join(str(cell[name]) for name in names if cell.get(name))
+    """Provider, instances, region and kind of purchase, and what of them stays unused."""
+    count, instance = cell.get("instances"), cell.get("instance_type")
+    if instance and count and int(count) > 1:
+        instance = f"{count} × {instance}"
+    seller = None if cell.get("purchase") == "owned" else cell.get("provider")
+    parts = [str(part) for part in (seller, instance, cell.get("region")) if part]
+    parts += [str(cell.get("purchase"))] * bool(cell.get("purchase"))
+    sold = cell.get("offer_gpu_count")
+    if sold:
+        paid = int(count or 1) * int(sold)
+        used = int(cell.get("gpu_count") or 0) * int(cell.get("replicas") or 1)
+        parts += [f"pays for {paid} GPUs, uses {used}"] * (paid > used)
+    return " · ".join(parts)
+
+
+def price_words(cell: Mapping[str, Any], as_of: str | None) -> str:
+    """From when the price of a cell is, and how old that was on the scenario's day."""
+    if cell.get("usd_per_hour") is None or cell.get("purchase") == "owned":
+        return ""
+    day = cell.get("price_date")
+    if day is None:
+        return "price without a date"
+    age = cell.get("price_age_days")
+    return f"price of {day}" + (f", {age} days old" if as_of and (age or 0) > 0 else "")
 
 
 def choices(plan: Plan) -> tuple[Choice, ...]:
     """Every purchase by workload; what has no answer comes first."""
     index, varying = configuration_index(plan), varying_axes(plan)
     rejected = cheaper_losers(plan)
+    shown = {position for position, case in enumerate(plan.cases) if case.is_bought}
     found = [
-        _choice(plan, position, case, index, varying, rejected)
-        for position, case in enumerate(plan.cases)
-        if case.is_bought
+        _choice(plan, position, plan.cases[position], index, varying, rejected)
+        for position in sorted(shown | unanswered(plan))
     ]
     order = {workload.name: place for place, workload in enumerate(plan.workloads)}
     return tuple(
         sorted(found, key=lambda c: (c.outcome == "chosen", order.get(c.workload, len(order))))
     )
+
+
+def unanswered(plan: Plan) -> set[int]:
+    """Of each purchase that no case answers, the case that came nearest to it."""
+    answered = {case.bought_key for case in plan.cases if case.is_bought}
+    nearest: dict[str, tuple[int, int]] = {}
+    for position, case in enumerate(plan.cases):
+        if case.bought_key not in answered:
+            rank = (_NEARNESS.index(case.outcome), position)
+            nearest[case.bought_key] = min(nearest.get(case.bought_key, rank), rank)
+    return {position for _, position in nearest.values()}
 
 
 def by_workload(found: Iterable[Choice]) -> list[tuple[str, list[Choice]]]:
@@ -150,11 +185,12 @@ def _choice(
         model=words.model_name(case.model),
         what=case_what(case, varying),
         outcome=case.outcome,
-        sentence=words.spoken(case.sentence, gpu_names(plan), currency),
+        sentence=words.spoken(_told(plan, position, case), gpu_names(plan), currency),
         configuration="" if configuration is None else words.times_sign(configuration.label),
         link=_link(position, configuration, index),
         layout=layout_words(cell),
         offer=offer_words(cell),
+        price_note=price_words(cell, plan.scenario.as_of),
         hour=words.usd(cell.get("usd_per_hour"), currency),
         month=words.usd(month, currency),
         year=words.usd(None if month is None else month * _MONTHS, currency),
@@ -166,6 +202,14 @@ def _choice(
         surcharge="" if runner is None else words.surcharge(runner.surcharge_ratio),
         cheaper="" if configuration is None else rejected.get(position, ""),
     )
+
+
+def _told(plan: Plan, position: int, case: PlanCase) -> str:
+    """The outcome; where there is no answer, with what came nearest and why it is none."""
+    if case.outcome not in ("misses-objective", "nothing-fits"):
+        return case.sentence
+    nearest = [choice.binding_sentence for choice in plan.choices if choice.case == position]
+    return ". ".join([case.sentence, *nearest])
 
 
 def _link(
@@ -203,6 +247,8 @@ def figures(plan: Plan) -> tuple[Figure, ...]:
     asked = totals.bought + totals.incomplete
     note = "" if not totals.hourly_only else f"{totals.hourly_only} more only by the hour"
     answered = Figure("answered", f"{totals.bought} of {asked}", "purchases asked for")
+    if not totals.bought:
+        return (answered,)
     hourly = Figure("per hour", words.usd(totals.usd_per_hour, currency), "all machines at once")
     if totals.hourly_only == totals.bought:
         return (hourly, answered)

@@ -93,16 +93,24 @@ def discount(discounts: Mapping[str, float | Mapping[str, float]]) -> pl.Expr:
 
 
 def _undominated(shapes: pl.DataFrame) -> pl.DataFrame:
-    """Of each kind the cheapest, and those with more host memory than every cheaper one."""
+    """Of each kind the cheapest, and those with more host memory than every cheaper one.
+
+    Of one price the larger host counts as the cheaper. Machines of which there are only so many
+    displace nothing: the load may need more of them.
+    """
     keys = ["gpu", "provider", "purchase", "offer_gpu_count"]
-    order = [*keys, "instance_usd_per_hour", "_ram", "instance_type", "region"]
-    descending = [name == "_ram" for name in order]
-    cheaper = pl.col("_ram").cum_max().shift(1).over(keys)
+    order = [*keys, "instance_usd_per_hour", "_ram", "_vcpus", "instance_type", "region"]
+    descending = [name in ("_ram", "_vcpus") for name in order]
+    cheaper = pl.col("_displaces_gb").cum_max().shift(1).over(keys)
+    endless = pl.col("machines").is_null()
     return (
-        shapes.with_columns(_ram=pl.col("ram_gb").fill_null(0.0))
+        shapes.with_columns(
+            _ram=pl.col("ram_gb").fill_null(0.0), _vcpus=pl.col("vcpus").fill_null(0.0)
+        )
+        .with_columns(_displaces_gb=pl.when(endless).then("_ram").otherwise(-1.0))
         .sort(order, nulls_last=True, descending=descending)
         .filter((pl.col("_ram") > cheaper).fill_null(True))
-        .drop("_ram")
+        .drop("_ram", "_vcpus", "_displaces_gb")
     )
 
 

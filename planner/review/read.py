@@ -19,6 +19,7 @@ UPGRADES: Final[dict[int, Upgrade]] = {}
 
 ADDED: Final[Mapping[tuple[str, ...], Any]] = {
     ("notes",): [],
+    ("warnings",): [],
     ("offers_left_out",): [],
     ("budgets",): [],
     ("inputs", "stale_offers"): None,

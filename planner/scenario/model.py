@@ -53,9 +53,15 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Load of a serving workload, or size of a training run. None: not given."""
+    """Load of a serving workload, or size of a training run. None: not given.
+
+    The load is a rate, or `concurrent_users` of whom each sends the next request
+    `seconds_between_requests` after the last answer.
+    """
 
     requests_per_second: float | None = None
+    concurrent_users: float | None = None
+    seconds_between_requests: float = 0.0
     peak_factor: float = 1.0
     target_utilisation: float | None = None
     input_tokens_mean: float | None = None
@@ -65,6 +71,11 @@ class Demand:
     training_tokens: int | None = None
     epochs: float = 1.0
     runs_per_month: float = 1.0
+
+    @property
+    def is_load(self) -> bool:
+        """Whether it says how much is asked of a serving workload."""
+        return self.requests_per_second is not None or self.concurrent_users is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Workloads: axes, methods, engines, demand, and what contradicts itself in them."""
+"""Workloads: axes, methods, and what contradicts itself in them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from planner.scenario.axes import (
     ADAPTER_METHODS,
     AXES,
     CONCURRENCY_LADDER,
-    DEFAULT_ENGINE,
-    DEFAULT_FRAMEWORK,
     TRAINING_METHODS,
 )
 from planner.scenario.builder import (
-    Builder,
     Path_,
     demand_context_tokens,
     known_fields,
@@ -22,21 +19,13 @@ from planner.scenario.builder import (
     texts,
 )
 from planner.scenario.contradictions import fixed_contradictions
-from planner.scenario.model import (
-    Demand,
-    Engine,
-    Lora,
-    ModelReference,
-    Objectives,
-    Value,
-    Workload,
-)
+from planner.scenario.model import Demand, Lora, ModelReference, Objectives, Value, Workload
+from planner.scenario.running import ServingBuilder
 
-_ENGINE_AXES = ("max_num_seqs", "max_num_batched_tokens", "attention")
 _KIND_OF_AXIS = {"weight_format": "formats", "optimizer": "optimizers"}
 
 
-class WorkloadBuilder(Builder):
+class WorkloadBuilder(ServingBuilder):
     """Builds the workloads of a scenario."""
 
     def workload(
@@ -196,7 +185,7 @@ class WorkloadBuilder(Builder):
                 continue
             if name == "context_tokens" and lengths:
                 fixed[name] = lengths
-            elif name == "concurrent_sequences" and demand and demand.requests_per_second:
+            elif name == "concurrent_sequences" and demand and demand.is_load:
                 matrix[name] = CONCURRENCY_LADDER
             elif axis.default is not None:
                 fixed[name] = axis.default
@@ -205,74 +194,6 @@ class WorkloadBuilder(Builder):
                 if not broken & self.raw.broken:
                     needs = ", ".join(m for m in methods if m in axis.methods)
                     self.report(path, "missing-key", f"'{name}' is required for {needs}")
-
-    def engine(self, item: Any, path: Path_, fixed: dict[str, Value]) -> Engine:
-        if item is None:
-            return Engine(DEFAULT_ENGINE)
-        if isinstance(item, str):
-            return Engine(self.name("engines", item, path))
-        settings = {key: value for key, value in item.items() if key not in _ENGINE_AXES}
-        settings["name"] = self.name("engines", item.get("name", DEFAULT_ENGINE), (*path, "name"))
-        for axis in _ENGINE_AXES:
-            if axis in item:
-                self.once(axis, fixed, {}, (*path, axis))
-                fixed[axis] = item[axis]
-        if settings.get("draft_model") is not None:
-            here = (*path, "draft_model")
-            settings["draft_model"] = self.name("models", settings["draft_model"], here)
-        for key in ("draft_model", "speculative_acceptance"):
-            if key in settings and "speculative_tokens" not in settings:
-                message = f"'{key}' needs 'speculative_tokens'"
-                self.report((*path, key), "missing-key", message, key=True)
-        if "lora_rank" in settings and "lora_adapters" not in settings:
-            self.report(
-                (*path, "lora_rank"), "missing-key", "'lora_rank' needs 'lora_adapters'", key=True
-            )
-        return Engine(**known_fields(Engine, settings))
-
-    def framework(self, item: Mapping[str, Any], path: Path_) -> str:
-        if "framework" not in item:
-            return DEFAULT_FRAMEWORK
-        return self.name("frameworks", item["framework"], (*path, "framework"))
-
-    def demand(self, item: Any, path: Path_, methods: tuple[str, ...]) -> Demand | None:
-        if not isinstance(item, dict):
-            return None
-        training = {"training_tokens", "epochs", "runs_per_month"}
-        trains = bool(set(methods) & set(TRAINING_METHODS))
-        serves = "inference" in methods
-        for key in item:
-            if methods and not (trains if key in training else serves):
-                self.report(
-                    (*path, key),
-                    "unused-key",
-                    f"'{key}' has no effect in this workload",
-                    f"its methods are {', '.join(methods)}",
-                    key=True,
-                )
-        if serves and "requests_per_second" in item:
-            for key in ("input_tokens", "output_tokens"):
-                if key not in item and (*path, key) not in self.raw.broken:
-                    self.report(path, "missing-key", f"'{key}' is required with a request rate")
-        if trains and not serves and "training_tokens" not in item:
-            self.report(path, "missing-key", "'training_tokens' is required")
-        plain = {
-            key: value
-            for key, value in item.items()
-            if key in Demand.__slots__ and value is not None
-        }
-        for key in ("input_tokens", "output_tokens"):
-            value = item.get(key)
-            if value is None:
-                continue
-            length = value if isinstance(value, dict) else {"mean": value}
-            mean, p95 = length.get("mean"), length.get("p95")
-            if mean and p95 and p95 < mean:
-                self.report(
-                    (*path, key, "p95"), "contradiction", f"the p95 is below the mean of {mean}"
-                )
-            plain[f"{key}_mean"], plain[f"{key}_p95"] = mean, p95
-        return Demand(**plain)
 
     def selectors(
         self, item: Mapping[str, Any], path: Path_, key: str, methods: tuple[str, ...]

@@ -1,14 +1,16 @@
 """A user's own GPUs, prices, formats and models: a row or a small file, checked with its place."""
 
 import re
+import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from planner.catalog import NameProblem, load_catalog, read_rows
-from planner.catalog.read import read_csv
-from planner.documents import parse_document
+from planner.catalog.read_csv import read_csv
+from planner.documents import Document, check_document, load_schema, parse_document
+from planner.documents.flat import row_rule
 from planner.errors import InputProblems
 from planner.resolve.arch import read_config
 from planner.units import BYTES_PER_GIB
@@ -234,3 +236,43 @@ def test_the_examples_of_the_documentation_are_valid(tmp_path: Path) -> None:
                 assert read_rows(write(tmp_path, f"{kind}.{language}", block), kind)
                 found.add(kind)
     assert found == set(kinds.values())
+
+
+PRICE = {
+    "provider": "acme", "instance_type": "x8", "region": "r", "gpu": "H100", "gpu_count": 8,
+    "purchase": "on-demand", "usd_per_hour": 24.0, "price_date": "2026-11-01",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"usd_per_hour": 0}, {"usd_per_hour": True}, {"usd_per_hour": "24"}, {"purchase": "hire"},
+        {"price_date": "01.11.2026"}, {"provider": ""}, {"gpu": None}, {"usd_per_day": 1},
+        {"gpu_count": 10**6},
+    ],
+)  # fmt: skip
+def test_the_quick_test_of_a_price_lets_nothing_through_that_the_schema_refuses(
+    wrong: dict[str, object],
+) -> None:
+    is_right = row_rule(load_schema("offers"))
+    assert is_right is not None
+    assert is_right(PRICE)
+    assert not is_right({**PRICE, **wrong})
+    document = Document("prices.csv", [PRICE, {**PRICE, **wrong}, PRICE])
+    found = check_document(document, "offers")
+    assert [problem.path.partition(".")[0] for problem in found] == ["$[1]"]
+    lacking = {key: value for key, value in PRICE.items() if key != "region"}
+    assert not is_right(lacking)
+
+
+def test_a_price_book_of_fifty_thousand_rows_is_read_in_seconds(tmp_path: Path) -> None:
+    header = ",".join(PRICE)
+    rows = [
+        f"acme,x{n},r{n % 50},H100,8,on-demand,{24 + n / 1e6},2026-11-01" for n in range(50_000)
+    ]
+    file = tmp_path / "prices.csv"
+    file.write_text("\n".join([header, *rows]), "utf-8")
+    started = time.process_time()
+    assert len(read_rows(file, "offers", catalog=load_catalog())) == 50_000
+    assert time.process_time() - started < 5

@@ -160,6 +160,65 @@ def test_a_host_takes_only_the_accelerator_that_is_built_into_it(tmp_path: Path)
     assert [o["gpu"] for o in result.offers] == ["h100-sxm-80gb"]
 
 
+def test_a_host_says_which_card_its_bare_accelerator_name_means(tmp_path: Path) -> None:
+    result = imported(
+        tmp_path, GCP,
+        "a2-highgpu-1g,12,85,,,,r,r-a,0.7,0.4",
+        ",,,A100,1,A100,r,r-a,2.9,1.5",
+        "n1-standard-8,8,30,,,,r,r-a,0.4,0.1",
+        ",,,V100,1,V100,r,r-a,2.48,0.8",
+    )  # fmt: skip
+    gpus = {o["instance_type"]: o["gpu"] for o in result.offers}
+    assert gpus == {"a2-highgpu-1g": "a100-sxm4-40gb", "n1-standard-8+V100x1": "v100-sxm2-16gb"}
+    assert prices(result)["a2-highgpu-1g", "on-demand"] == pytest.approx(3.6)
+
+
+@pytest.mark.parametrize("blank", ["nan", "NaN", "None", "null", "N/A", "-", " "])
+def test_what_feeds_write_for_nothing_is_a_blank(tmp_path: Path, blank: str) -> None:
+    result = imported(
+        tmp_path, AWS,
+        f"x,H100,8,{blank},{blank},,55.04,{blank},r,a", f"y,H100,8,192,2048,,{blank},12.5,r,a",
+    )  # fmt: skip
+    assert prices(result) == {("x", "on-demand"): 55.04, ("y", "spot"): 12.5}
+    assert result.offers[0]["vcpus"] is None
+
+
+def test_a_price_below_zero_leaves_the_other_price_alone(tmp_path: Path) -> None:
+    result = imported(tmp_path, AWS, aws("H100", 81920, "-1", "12.5"))
+    assert prices(result) == {("big", "spot"): 12.5}
+    assert "on-demand price below 0: not sold this way" in result.skipped.counts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "INSTANCETYPE,acceleratorname,AcceleratorCount,PRICE,Region\nx,H100,8,55.04,r\n",
+        "InstanceType, AcceleratorName, AcceleratorCount, Price, Region\nx, H100, 8, 55.04, r\n",
+        "InstanceType;AcceleratorName;AcceleratorCount;Price;Region\r\nx;H100;8;55.04;r\r\n",
+        "\ufeffRegion,Price,AcceleratorCount,AcceleratorName,InstanceType\nr,55.04,8.0,H100,x\n",
+        "Instance_Name,Location,Price,GPU_Count,GPU_Name,Spot\nx,r,55.04,8,H100,False\n",
+    ],
+)
+def test_columns_may_stand_in_any_order_case_and_separator(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "vms.csv"
+    file.write_bytes(text.encode())
+    result = import_prices(file, provider="acme", price_date="2026-11-01")
+    assert prices(result) == {("x", "on-demand"): 55.04}
+
+
+def test_of_two_gpu_counts_of_one_instance_the_usual_one_stays(tmp_path: Path) -> None:
+    rows = [aws("H100", 81920, usd, "", zone, count=n)
+            for usd, zone, n in (("55", "a", 8), ("55", "b", 8), ("30", "c", 4))]  # fmt: skip
+    result = imported(tmp_path, AWS, *rows)
+    assert [(o["gpu_count"], o["usd_per_hour"]) for o in result.offers] == [(8, 55)]
+    assert result.skipped.counts["same instance type and region with another GPU count"] == 1
+
+
+def test_a_seller_is_the_same_in_any_case(tmp_path: Path) -> None:
+    result = imported(tmp_path, AWS, aws("L4", 22888, "0.8", ""), provider="AWS")
+    assert result.offers[0]["provider"] == "aws"
+
+
 def test_a_tpu_row_is_a_whole_slice(tmp_path: Path) -> None:
     result = imported(
         tmp_path, GCP,
@@ -225,7 +284,7 @@ def test_processors_alone_and_broken_rows_are_counted_with_their_lines(tmp_path:
     text = "\n".join(result.summary())
     assert result.offers == ()
     assert "2 × no accelerator (CPU instance) (lines 2, 3)" in text
-    assert "1 × a number can't be read: could not convert string to float: 'cheap' (line 4)" in text
+    assert "1 × a cell can't be read: 'cheap' is no number (line 4)" in text
     assert "1 × not in the GPU catalog: K80 (line 5)" in text
     assert "1 × more cells than columns (line 6)" in text
 
@@ -288,7 +347,7 @@ def test_the_command_prints_the_summary_and_writes_the_file(tmp_path: Path) -> N
     command = ["prices", "import", str(file), "--provider", "aws", "--date", "2026-11-01"]
     done = CliRunner().invoke(cli, [*command, "-o", str(out)])
     assert done.exit_code == 0, done.output
-    assert "1 rows of a SkyPilot catalog: 1 prices (1 on-demand)" in done.output
+    assert "1 row of a SkyPilot catalog: 1 price (1 on-demand)" in done.output
     assert len(list(csv.DictReader(out.read_text("utf-8").splitlines()))) == 1
 
 

@@ -1,5 +1,6 @@
 """Purchases checked by hand: every test writes its arithmetic out."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -312,3 +313,122 @@ def test_the_choice_is_the_same_in_the_plan(tmp_path: Path) -> None:
     text = SCENARIO.format(counts=8, hours=730, supply=MACHINE)
     result = plan_scenario(write(tmp_path, text), command="planner report")
     assert result.plan.totals.usd_per_month == pytest.approx(9_434.34, abs=0.01)
+
+
+def test_machines_of_limited_number_do_not_displace_those_there_are_more_of(
+    tmp_path: Path,
+) -> None:
+    supply = """purchase: [owned]
+  owned:
+    - {gpu: H100, gpu_count: 8, name: few, machines: 1, usd_per_hour: 5}
+    - {gpu: H100, gpu_count: 8, name: many, machines: 9, usd_per_hour: 7}"""
+    shapes = offer_shapes(offers(*SIZES), supply_of(tmp_path, supply))
+    cells = pl.LazyFrame(
+        {"gpu": ["h100-sxm-80gb"] * 2, "gpu_count": [8] * 2, "nodes": [1] * 2, "replicas": [1, 2]}
+    )
+    found = with_offers(cells, shapes.lazy(), any_provider=True).collect(engine="in-memory")
+    # One replica takes the cheap machine; two take 2 x 7, since there is only one cheap one.
+    assert found.sort("replicas").select("instance_type", "usd_per_hour").rows() == [
+        ("few", 5.0), ("many", 14.0),
+    ]  # fmt: skip
+
+
+def test_of_one_price_the_larger_host_is_taken(tmp_path: Path) -> None:
+    sizes = (
+        ("acme", "a-small", "r", "h100-sxm-80gb", 1.0, 8.0, 64.0, "on-demand", 2.0),
+        ("acme", "b-wide", "r", "h100-sxm-80gb", 1.0, 32.0, 64.0, "on-demand", 2.0),
+    )
+    assert offer_shapes(offers(*sizes), supply_of(tmp_path, ""))["instance_type"].to_list() == [
+        "b-wide"
+    ]
+
+
+def test_runs_that_last_longer_than_a_month_take_several_machines(tmp_path: Path) -> None:
+    rows = price("x1", 1, "on-demand", 2.5), price("x8", 8, "reserved-3y", 8.0)
+    (tmp_path / "prices.csv").write_text(PRICES.format(rows="\n".join(rows)), "utf-8")
+    text = """\
+version: 1
+models: [meta-llama/Llama-3.1-8B-Instruct]
+catalog: {prices: [prices.csv]}
+workloads:
+  - {name: tune, method: lora, sequence_tokens: 2048, micro_batch_size: 1,
+     demand: {training_tokens: 50_000_000_000, epochs: 3, runs_per_month: 4}}
+supply: {gpus: [H100], gpu_counts: [1], providers: [acme], purchase: [on-demand, reserved-3y]}
+"""
+    cells = {c["purchase"]: c for c in decide(open_scenario(write(tmp_path, text))).to_dicts()}
+    # 600e9 tokens at t a second are H hours; ceil(H / 730) runs go on at once. On demand pays H x
+    # 2.50 as before; reserved pays every eight of them 730 x 8, not one machine for all.
+    hours = 600e9 / cells["on-demand"]["tokens_per_second"] / 3600
+    runs = math.ceil(hours / 730)
+    assert runs > 8
+    assert cells["on-demand"]["replicas"] == runs
+    assert cells["on-demand"]["usd_per_month"] == pytest.approx(hours * 2.5)
+    assert cells["reserved-3y"]["usd_per_month"] == pytest.approx(math.ceil(runs / 8) * 730 * 8)
+
+
+LOAD = """    matrix: {context_tokens: [8192], concurrent_sequences: [16]}
+    demand: {LOAD, input_tokens: 1500, output_tokens: 300}"""
+
+
+def loaded(folder: Path, load: str, hours: float = 730) -> dict[str, Any]:
+    rows = price("x1", 1, "on-demand", 2.5), price("x8", 8, "on-demand", 18.0)
+    (folder / "prices.csv").write_text(PRICES.format(rows="\n".join(rows)), "utf-8")
+    text = SCENARIO.format(counts=1, hours=hours, supply="").replace(
+        "    matrix: {context_tokens: [4096], concurrent_sequences: [1]}",
+        LOAD.replace("LOAD", load),
+    )
+    cells = decide(open_scenario(write(folder, text)))
+    return cells.filter("is_cheapest").to_dicts()[0]
+
+
+def test_tokens_of_a_day_are_a_request_rate(tmp_path: Path) -> None:
+    # 5e9 tokens a day over 86,400 s and 1,800 tokens a request are 32.15 requests a second.
+    cell = loaded(tmp_path, "tokens_per_day: 5_000_000_000")
+    service = 16 * 300 / cell["tokens_per_second"]
+    needed = math.ceil(5e9 / 86_400 / 1_800 * service / 16 / 0.8)
+    assert cell["replicas"] == needed
+    assert cell["usd_per_hour"] == pytest.approx(min(needed * 2.5, math.ceil(needed / 8) * 18))
+    read, written = (cell[f"usd_per_million_{way}_tokens"] for way in ("input", "output"))
+    # 5e9 / 1,800 requests a day on 730 / 24 days, in millions: their tokens pay the month.
+    requests = 5e9 / 1800 * 730 / 24 / 1e6
+    assert requests * (1500 * read + 300 * written) == pytest.approx(cell["usd_per_month"])
+    # In 219 hours a month the tokens of a day come 730 / 219 times as fast.
+    short = loaded(tmp_path, "tokens_per_day: 1_000_000_000", hours=219)
+    rate = 1e9 / 86_400 / 1_800 * 730 / 219
+    assert short["replicas"] == math.ceil(rate * service / 16 / 0.8)
+
+
+def test_users_who_wait_for_their_answer_need_a_place_each_and_no_more(tmp_path: Path) -> None:
+    # 40 users at 16 places: three replicas seat everybody, though 40 / 16 / 0.8 would be four.
+    assert loaded(tmp_path, "concurrent_users: 40")["replicas"] == 3
+    assert loaded(tmp_path, "concurrent_users: 16")["replicas"] == 1
+    # A target that is asked for is kept: 40 / 16 / 0.5 = 5.
+    assert loaded(tmp_path, "concurrent_users: 40, target_utilisation: 0.5")["replicas"] == 5
+    # With a minute between requests each of 600 users is busy S / (S + 60) of the time.
+    cell = loaded(tmp_path, "concurrent_users: 600, seconds_between_requests: 60")
+    service = 16 * 300 / cell["tokens_per_second"]
+    assert cell["replicas"] == math.ceil(600 * service / (service + 60) / 16 / 0.8)
+
+
+@pytest.mark.parametrize(
+    ("load", "code"),
+    [
+        ("requests_per_second: 4, tokens_per_day: 1000", "contradiction"),
+        ("requests_per_second: 4, seconds_between_requests: 9", "missing-key"),
+        ("concurrent_users: 0", "out-of-range"),
+    ],
+)
+def test_a_load_is_said_in_one_way(tmp_path: Path, load: str, code: str) -> None:
+    (tmp_path / "prices.csv").write_text(PRICES.format(rows=price("x", 1, "on-demand", 2)), "utf-8")
+    text = SCENARIO.format(counts=1, hours=730, supply="").replace(
+        "    matrix: {context_tokens: [4096], concurrent_sequences: [1]}",
+        LOAD.replace("LOAD", load),
+    )
+    assert code in {problem.code for problem in problems_of(tmp_path, text)}
+
+
+def test_a_price_of_no_day_is_an_error_at_its_place(tmp_path: Path) -> None:
+    row = price("x", 1, "on-demand", 2).replace("2026-11-01", "2026-13-01")
+    (tmp_path / "prices.csv").write_text(PRICES.format(rows=row), "utf-8")
+    found = problems_of(tmp_path, SCENARIO.format(counts=1, hours=730, supply=""))
+    assert [(p.code, p.line) for p in found] == [("bad-value", 2)]
