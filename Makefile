@@ -47,8 +47,9 @@ golden: setup  ## rewrite the golden files from what the program prints now
 docs: setup  ## rewrite the generated pages of docs/
 	$(BIN)/python docs/generate_formulas.py
 
-bench: setup  ## cells per second and peak memory
+bench: setup  ## cells per second, peak memory, and seconds of choosing and reading
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/choice.py
 
 accuracy: setup  ## estimates against measured runs (needs the reference folder)
 	$(BIN)/python benchmarks/accuracy.py

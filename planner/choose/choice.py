@@ -57,6 +57,9 @@ def with_choice(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
     """Add `price_state` (over-limit too), `is_eligible`, `rank_cost_usd`, `is_cheapest`,
     `is_tied`, `reason`, and the columns of `front.with_front`.
 
+    `cell_index` must be a stored column: the frame is read twice, and an index that is counted
+    anew over a join may count in another order.
+
     A cell is eligible when its verdict allows it, it is priced within the limits, and it meets
     the objectives. The cheapest of a case has rank 1 by cost and the tie-break; `is_tied` marks
     it and the others of the same cost, where there are others.
