@@ -15,6 +15,8 @@ from planner.resolve.arch.config import (
 from planner.resolve.arch.decoder import write_decoder
 from planner.resolve.arch.family import Family
 from planner.resolve.arch.known import (
+    EARLIER_FIELDS,
+    EARLIER_NAMES,
     TYPE_ALIASES,
     TYPES_BY_CLASS,
     composites,
@@ -114,6 +116,14 @@ def model_type_of(config: Mapping[str, object]) -> str:
     return name
 
 
+def _in_current_names(data: Mapping[str, object]) -> Mapping[str, object]:
+    """The config with fields of earlier files under the names of the class they are read as."""
+    raw = str(data["model_type"])
+    names = EARLIER_NAMES.get(raw, {})
+    renamed = {name: data[old] for old, name in names.items() if old in data}
+    return {**EARLIER_FIELDS.get(raw, {}), **data, **renamed}
+
+
 def _read(
     data: Mapping[str, object],
     model: str,
@@ -124,7 +134,7 @@ def _read(
     kind = model_type_of(data)
     if kind == "mistral" and "layer_types" in data:
         kind = "ministral"
-    config = top_config(data, kind)
+    config = top_config(_in_current_names(data), kind)
     if kind != data["model_type"] and kind != "ministral":
         config.assume(f"model_type '{data['model_type']}' is read as '{kind}'")
     composite = composites().get(kind)
