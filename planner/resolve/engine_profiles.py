@@ -58,12 +58,15 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "prefill_share",
     "eager_score_bytes",
     "is_always_eager",
+    "attention_pairs_limit",
     "prefill_chunk_tokens",
     "activation_base_bytes",
     "activation_floor_bytes",
     "moe_workspace_share",
     "gptq_int4_scratch",
     "unpacks_nf4",
+    "int8_load_copies",
+    "joins_projections",
     "awq_scratch",
     "awq_mlp_elements_per_token",
     "holds_moe_workspace",
@@ -107,6 +110,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "places_layers_by_count",
     "rope_bytes_per_width",
     "quantises_head",
+    "unties_head",
     "has_prompt_buffer",
 )
 """Every constant an engine profile may set. docs/verify.md says what each means."""
