@@ -66,6 +66,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "gptq_int4_scratch",
     "unpacks_nf4",
     "int8_load_copies",
+    "int8_mlp_elements_per_token",
     "joins_projections",
     "awq_scratch",
     "awq_mlp_elements_per_token",

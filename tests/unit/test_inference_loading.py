@@ -98,6 +98,16 @@ def test_quantising_to_int8_holds_copies_of_the_largest_matrix(
     assert more == pytest.approx(elements * bytes_each / BYTES_PER_MIB, abs=20)
 
 
+def test_products_of_int8_weights_are_made_in_int32() -> None:
+    """Four bytes more for each of 2048 tokens and 11008 outputs of the MLP."""
+    given = {"model": "llama-7b", "input_tokens": 2048, "output_tokens": 1}
+    plain, quantised = estimate(
+        run("transformers", "bf16", **given), run("transformers", "int8-bnb", **given)
+    )
+    more = step_mib(quantised) - step_mib(plain)
+    assert more == pytest.approx(2048 * 11008 * 4 / BYTES_PER_MIB, rel=0.02)
+
+
 @pytest.mark.parametrize(("weight_format", "bits"), [("bf16", 16), ("nf4", 4.5)])
 def test_litgpt_makes_a_head_of_its_own_for_a_tied_model(weight_format: str, bits: float) -> None:
     here, there = estimate(

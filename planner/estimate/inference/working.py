@@ -20,11 +20,14 @@ def dense_layer_bytes(bound: Bound = "expected") -> pl.Expr:
 
     T x (a x hidden + b x widest MLP / TP) x element bytes, with a = 4 (residual, input, output,
     norm) and b = 3 (gate, up, product). Agrees with vLLM's profiling peak where the sampler's is
-    smaller (T4, RTX 2060, long V0 prompts) and with the prefill of Transformers.
+    smaller (T4, RTX 2060, long V0 prompts) and with the prefill of Transformers. The int8 product
+    of bitsandbytes is made in int32 before it is dequantised (MatMul8bitLt).
     """
     hidden = constant("hidden_elements_per_token", bound) * pl.col("hidden_size")
     width = pl.col("widest_mlp") / pl.col("tensor_parallel_size")
-    elements = hidden + constant("mlp_elements_per_token", bound) * width
+    wide = constant("int8_mlp_elements_per_token", bound)
+    product = pl.when(pl.col("weight_format") == "int8-bnb").then(wide).otherwise(0.0)
+    elements = hidden + (constant("mlp_elements_per_token", bound) + product) * width
     return pl.when(width > 0).then(_of_step(elements, bound)).otherwise(0.0)
 
 
