@@ -10,6 +10,7 @@ from planner.estimate.weights import CHECKPOINT
 
 _PLAIN: Final = ("bf16", "fp16", "fp32")
 _USUAL_GROUP: Final = "-g128"
+_NO_GROUPS: Final = "-per-channel"
 _SPELLINGS: Final[Mapping[str, str]] = {
     "fp4": "fp4-bnb",
     "fp4-dq": "nf4-dq",
@@ -42,6 +43,14 @@ def measured_format(
     if known is None or any(bits.get(stored) == bits.get(known) for stored in own):
         return CHECKPOINT
     return known
+
+
+def least_format(name: str, own: Sequence[str], resolve: Callable[[str], str | None]) -> str | None:
+    """The smallest format that a name without its group size may mean: one group a channel.
+
+    None where the group was printed, the checkpoint tells it, or the catalog has no such format.
+    """
+    return None if own else resolve(f"{name}{_NO_GROUPS}")
 
 
 def _known(name: str, resolve: Callable[[str], str | None]) -> str | None:

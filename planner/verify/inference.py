@@ -43,9 +43,26 @@ def inference_estimates(
     """Measured and estimated components, one row a run and component that the run printed.
 
     Columns: id, component (the file's column), unit (`gib` or `tokens`), measured, low, expected,
-    high, note (why there is no estimate), and `budget_gib`, `card_gib` for totals.
+    high, note (why there is no estimate), and `budget_gib`, `card_gib` for totals. The range of a
+    run whose group size was not printed reaches to that of weights without groups.
     """
     cells = inference_cells(rows, tables, catalog or load_catalog())
+    found = _estimates(cells, tables)
+    unsure = cells.filter(pl.col("least_format").is_not_null())
+    if unsure.is_empty():
+        return found
+    smaller = _estimates(unsure.with_columns(weight_format="least_format"), tables)
+    ends = smaller.select("id", "component", least_low="low", least_high="high")
+    return (
+        found.join(ends, on=["id", "component"], how="left", maintain_order="left")
+        .with_columns(
+            low=pl.min_horizontal("low", "least_low"), high=pl.max_horizontal("high", "least_high")
+        )
+        .drop("least_low", "least_high")
+    )
+
+
+def _estimates(cells: pl.DataFrame, tables: Tables) -> pl.DataFrame:
     estimated = (
         estimate_inference(cells.lazy(), tables)
         .with_columns(*_first_rank())

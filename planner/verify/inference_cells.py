@@ -10,7 +10,7 @@ from planner.catalog.load import Catalog
 from planner.catalog.names import NameProblem
 from planner.resolve.tables import Tables
 from planner.units import BYTES_PER_GIB
-from planner.verify.formats import measured_format
+from planner.verify.formats import least_format, measured_format
 
 _INTEGERS: Final = (
     "gpu_count",
@@ -77,7 +77,7 @@ def inference_cells(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.
             attention=pl.when(notes.str.contains(_NO_FLASH)).then(pl.lit("eager")),
             lora_adapters=pl.when(notes.str.contains(_LORA, literal=True)).then(1),
         )
-        .with_columns(_formats(rows, tables, catalog))
+        .with_columns(*_formats(rows, tables, catalog))
     )
 
 
@@ -98,20 +98,28 @@ def _resolve(catalog: Catalog, kind: str, name: str) -> str | None:
         return None
 
 
-def _formats(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.Series:
+def _formats(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> list[pl.Series]:
+    """The format of each run, and the smallest it may be where its group size was not printed."""
     own = own_formats(tables)
     bits = dict(catalog.formats.select("weight_format", "bits_per_weight").iter_rows())
 
     def resolve(name: str) -> str | None:
         return _resolve(catalog, "formats", name)
 
-    pairs = rows.select("model", "weight_format").unique().iter_rows()
+    pairs = rows.select("model", "weight_format").unique().rows()
     known = {
         (model, name): name and measured_format(name, own.get(model, ()), bits, resolve)
         for model, name in pairs
     }
-    values = [known[pair] for pair in rows.select("model", "weight_format").iter_rows()]
-    return pl.Series("weight_format", values, dtype=pl.String)
+    least = {
+        (model, name): name and least_format(name, own.get(model, ()), resolve)
+        for model, name in pairs
+    }
+    runs = rows.select("model", "weight_format").rows()
+    return [
+        pl.Series(column, [found[run] for run in runs], dtype=pl.String)
+        for column, found in (("weight_format", known), ("least_format", least))
+    ]
 
 
 def own_formats(tables: Tables) -> dict[str, tuple[str, ...]]:

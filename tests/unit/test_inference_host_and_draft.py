@@ -129,25 +129,21 @@ def test_unknown_draft_model_is_named() -> None:
 
 
 def test_fused_awq_writes_the_scores_of_a_prompt_out() -> None:
-    """32 heads x 2048 x 2048 x (2 + 4 + 4) bytes more than at 64 tokens, beside the cache."""
-    short, long = estimate(
-        *(
-            cell(
-                engine="autoawq",
-                engine_version=None,
-                weight_format="awq-int4-g128",
-                context_tokens=None,
-                input_tokens=tokens,
-                output_tokens=tokens,
-            )
-            for tokens in (64, 2048)
+    """32 heads x 4096 x 4096 x (2 + 4 + 4) bytes, beside hidden states and rotary tables."""
+    (row,) = estimate(
+        cell(
+            engine="autoawq",
+            engine_version=None,
+            weight_format="awq-int4-g128",
+            context_tokens=None,
+            input_tokens=4096,
+            output_tokens=4096,
         )
     )
-    cache = long["kv_cache_bytes"] - short["kv_cache_bytes"]
-    scores = 32 * 2048**2 * 10
-    grown = long["allocated_bytes"] - short["allocated_bytes"] - cache
-    assert grown > scores
-    assert grown / GIB == pytest.approx(scores / GIB, abs=0.3)
+    scores = 32 * 4096**2 * 10
+    step = row["activations_bytes"] + row["logits_bytes"]
+    assert step > scores
+    assert step / GIB == pytest.approx(scores / GIB, abs=0.4)
 
 
 def test_exllama_keeps_the_embedding_on_the_host() -> None:

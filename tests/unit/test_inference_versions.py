@@ -169,7 +169,6 @@ def test_a_warm_up_is_the_least_that_a_benchmark_of_autoawq_takes() -> None:
     for row, enough in ((short, 128), (long, 1024)):
         step = row["activations_bytes"] + row["logits_bytes"]
         assert step / BYTES_PER_MIB > enough
-    assert (short["activations_bytes"] + short["logits_bytes"]) / BYTES_PER_MIB < 200
 
 
 def test_an_unknown_context_lowers_the_tokens_of_a_hybrid_pool() -> None:

@@ -61,3 +61,17 @@ def test_sizes_of_a_mix_that_the_catalog_lacks_take_the_next_smaller() -> None:
     assert read("gguf-iq3_ks_r4") == "iq3_ks"
     assert read("fp8-static") == "fp8"
     assert read("gguf-q5_k_xl") == "gguf-q5_k_xl"
+
+
+def test_a_group_size_that_was_not_printed_may_be_none_at_all(tmp_path: Path) -> None:
+    """0.156 bits a weight less than with groups of 128; the expected size is theirs."""
+    found = estimates(
+        tmp_path,
+        run_line("printed", weight_format="gptq-int4-g128"),
+        run_line("unknown", weight_format="gptq-int4"),
+    )
+    printed, unknown = (found[name, "weights_gib"] for name in ("printed", "unknown"))
+    assert unknown["expected"] == printed["expected"]
+    groups = (8_030_261_248 - 2 * 128256 * 4096) * 20 / 128 / 8 / 2**30
+    assert printed["low"] - unknown["low"] == pytest.approx(groups, rel=0.05)
+    assert unknown["high"] == printed["high"]

@@ -123,14 +123,17 @@ def _working(bound: Bound) -> tuple[pl.Expr, pl.Expr]:
 def _layer_peak(bound: Bound) -> pl.Expr:
     """The largest part of a layer: attention (an expanded latent, eager scores), MLP, experts.
 
-    At least what a warm-up takes, where an engine is measured with one.
+    At least what a warm-up takes, where an engine is measured with one, and what loading held.
     """
     workspace = working.moe_workspace_bytes(bound) * (1 - pl.col("holds_moe_workspace"))
     experts = working.expert_layer_bytes(bound) + workspace
     attention = working.latent_scratch_bytes(bound) + working.eager_score_bytes(bound)
     mlp = pl.max_horizontal(working.dense_layer_bytes(bound), experts) + host.staged_bytes(bound)
     floor = constant("activation_floor_bytes", bound)
-    return pl.max_horizontal(mlp, attention, floor) + host.mask_bytes(bound)
+    loading = pl.max_horizontal(
+        working.joined_projections_bytes(bound), working.int8_loading_bytes(bound)
+    )
+    return pl.max_horizontal(mlp, attention, floor, loading) + host.mask_bytes(bound)
 
 
 def _phase_columns() -> list[pl.Expr]:
@@ -217,6 +220,7 @@ def _weights(bound: Bound) -> pl.Expr:
         - working.embedding_on_cpu_bytes()
         - host.host_weights_bytes()
         - working.quantised_head_bytes()
+        + working.untied_head_bytes()
         + draft_weights_bytes(bound)
         + pl.col("allocation_slack_bytes") * (1 - pl.col("carves_weights"))
         + working.rope_cache_bytes()

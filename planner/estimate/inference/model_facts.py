@@ -9,6 +9,7 @@ import polars as pl
 from planner.estimate.weights import CHECKPOINT
 from planner.resolve.tables import Tables
 
+_SEPARATE_PROJECTIONS: Final = ("q_proj", "k_proj", "v_proj")
 _GPU_FACTS: Final = ("compute_capability", "interconnect", "interconnect_bytes_per_second")
 
 
@@ -23,15 +24,20 @@ def gpu_facts(tables: Tables) -> pl.LazyFrame:
 
 
 def stored_facts(tables: Tables) -> pl.LazyFrame:
-    """Families of the formats that a pre-quantised checkpoint stores its linears and experts in."""
-    families = tables.formats.select(checkpoint_format="weight_format", stored_family="family")
+    """Families of the formats that a pre-quantised checkpoint stores its linears and experts in.
+
+    And the bits of its linears, scales of groups counted.
+    """
+    families = tables.formats.select(
+        checkpoint_format="weight_format", stored_family="family", own_bits="bits_per_parameter"
+    )
     experts = pl.col("role") == "routed_experts"
     return (
         tables.tensors.filter(pl.col("checkpoint_format").is_not_null())
         .join(families, on="checkpoint_format", how="left")
         .group_by("model")
         .agg(
-            pl.col("stored_family").sort_by("numel").last(),
+            pl.col("stored_family", "own_bits").sort_by("numel").last(),
             pl.col("stored_family").filter(experts).first().alias("stored_expert_family"),
         )
     )
@@ -39,7 +45,10 @@ def stored_facts(tables: Tables) -> pl.LazyFrame:
 
 def format_facts(tables: Tables) -> pl.LazyFrame:
     return tables.formats.select(
-        "weight_format", format_family="family", stored_bits="bits_per_weight"
+        "weight_format",
+        format_family="family",
+        stored_bits="bits_per_weight",
+        format_bits="bits_per_parameter",
     )
 
 
@@ -49,6 +58,7 @@ def format_columns() -> list[pl.Expr]:
     experts = pl.when(stored).then("stored_expert_family").otherwise("format_family")
     return [
         pl.when(stored).then("stored_family").otherwise("format_family").alias("weight_family"),
+        pl.when(stored).then("own_bits").otherwise("format_bits").alias("held_bits"),
         (experts == "fp4").fill_null(False).alias("has_narrow_experts"),
     ]
 
@@ -90,6 +100,10 @@ def model_facts(tables: Tables) -> pl.LazyFrame:
     row = linear & (pl.col("split") == "row")
     largest = tables.tensors.group_by("model").agg(
         pl.col("numel").filter(linear).max().fill_null(0).alias("largest_linear_elements"),
+        (pl.col("numel") * pl.col("count"))
+        .filter(linear & pl.col("leaf").is_in(_SEPARATE_PROJECTIONS))
+        .sum()
+        .alias("separate_projection_elements"),
         pl.col("in_features")
         .filter(pl.col("leaf").is_in(["q_b_proj", "q_proj"]))
         .max()

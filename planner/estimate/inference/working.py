@@ -20,11 +20,14 @@ def dense_layer_bytes(bound: Bound = "expected") -> pl.Expr:
 
     T x (a x hidden + b x widest MLP / TP) x element bytes, with a = 4 (residual, input, output,
     norm) and b = 3 (gate, up, product). Agrees with vLLM's profiling peak where the sampler's is
-    smaller (T4, RTX 2060, long V0 prompts) and with the prefill of Transformers.
+    smaller (T4, RTX 2060, long V0 prompts) and with the prefill of Transformers. The int8 product
+    of bitsandbytes is made in int32 before it is dequantised (MatMul8bitLt).
     """
     hidden = constant("hidden_elements_per_token", bound) * pl.col("hidden_size")
     width = pl.col("widest_mlp") / pl.col("tensor_parallel_size")
-    elements = hidden + constant("mlp_elements_per_token", bound) * width
+    wide = constant("int8_mlp_elements_per_token", bound)
+    product = pl.when(pl.col("weight_format") == "int8-bnb").then(wide).otherwise(0.0)
+    elements = hidden + (constant("mlp_elements_per_token", bound) + product) * width
     return pl.when(width > 0).then(_of_step(elements, bound)).otherwise(0.0)
 
 
@@ -50,16 +53,20 @@ def eager_score_bytes(bound: Bound = "expected") -> pl.Expr:
     """Attention scores of one layer where they are written out: sequences x heads x T x T.
 
     llama.cpp sizes them for the whole context. The hidden states of attention are alive beside.
+    ExLlama cuts a prompt so that a sequence's T x T stays within `max_attention_size`
+    (model.py: 2048 x 2048).
     """
     eager = (pl.col("attention") == "eager").fill_null(False) | (pl.col("is_always_eager") > 0)
     heads = pl.col("most_heads") / pl.col("tensor_parallel_size")
     against = (
         pl.when(pl.col("mask_bytes_per_pair") > 0).then("room_tokens").otherwise("prompt_tokens")
     )
-    scores = constant("eager_score_bytes", bound) * heads * against
-    hidden = constant("hidden_elements_per_token", bound) * pl.col("hidden_size")
-    per_token = scores + hidden * pl.col("activation_element_bytes")
-    size = constant("prefill_share", bound) * pl.col("step_tokens") * per_token
+    limit, pairs = pl.col("attention_pairs_limit"), pl.col("step_tokens") * against
+    cut = pl.when(limit > 0).then(pl.min_horizontal(pairs, limit * pl.col("sequences")))
+    scores = constant("eager_score_bytes", bound) * heads * cut.otherwise(pairs)
+    elements = constant("hidden_elements_per_token", bound) * pl.col("hidden_size")
+    hidden = pl.col("step_tokens") * elements * pl.col("activation_element_bytes")
+    size = constant("prefill_share", bound) * (scores + hidden)
     return pl.when(eager).then(size).otherwise(0.0)
 
 
@@ -241,9 +248,49 @@ def prompt_buffer_bytes() -> pl.Expr:
 
 def quantised_head_bytes() -> pl.Expr:
     """What a 16-bit head loses where an engine quantises it with the other linears."""
+    return pl.col("lm_head_weights_bytes") * (1 - _head_share())
+
+
+def untied_head_bytes() -> pl.Expr:
+    """A head of its own beside the embedding it is tied to in the checkpoint.
+
+    LitGPT's GPT makes `lm_head` and `wte` apart and loads one tensor into both (litgpt/model.py,
+    convert_hf_checkpoint.py).
+    """
+    head = 2.0 * pl.col("embedding_parameters") * _head_share()
+    return pl.col("unties_head") * pl.when(pl.col("tied_embeddings")).then(head).otherwise(0.0)
+
+
+def _head_share() -> pl.Expr:
+    """Size of the head as an engine holds it, against 16 bits: scales of groups are counted."""
     named = pl.col("weight_family").is_in(["nf4", "fp4", "bnb", "int8", "int4", "fp8"])
-    saved = pl.col("lm_head_weights_bytes") * (1 - pl.col("stored_bits").fill_null(16.0) / 16)
-    return pl.col("quantises_head") * pl.when(named).then(saved).otherwise(0.0)
+    quantised = (pl.col("quantises_head") > 0) & named
+    return pl.when(quantised).then(pl.col("held_bits").fill_null(16.0) / 16).otherwise(1.0)
+
+
+def int8_loading_bytes(bound: Bound = "expected") -> pl.Expr:
+    """What bitsandbytes holds of the largest matrix while it quantises it to int8.
+
+    A 16-bit copy and two int8 copies, by rows and by columns (Int8Params.cuda, double_quant;
+    versions from 0.45 make one): in units of the 16-bit matrix. The others are loaded already.
+    """
+    head = pl.col("embedding_parameters") * pl.col("quantises_head")
+    size = 2.0 * pl.max_horizontal("largest_linear_elements", head)
+    copies = constant("int8_load_copies", bound) * size
+    return pl.when(pl.col("weight_format") == "int8-bnb").then(copies).otherwise(0.0)
+
+
+def joined_projections_bytes(bound: Bound = "expected") -> pl.Expr:
+    """Query, key and value matrices that are alive twice while they are joined into one.
+
+    AutoAWQ joins them layer by layer into new blocks, and the old layers live until the last
+    block is made (LlamaFuser.fuse_transformer, fuse_qkv): all of them in 4 bits, beside the
+    caches of the new blocks. Later versions delete them one by one. A checkpoint whose projection
+    is one matrix has nothing to join.
+    """
+    matrices = pl.col("separate_projection_elements") / pl.col("tensor_parallel_size")
+    held = matrices / pl.col("pipeline_parallel_size") * pl.col("held_bits").fill_null(16.0) / 8
+    return constant("joins_projections", bound) * held
 
 
 def quantising_reserve_bytes(bound: Bound = "expected") -> pl.Expr:

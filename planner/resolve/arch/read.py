@@ -10,7 +10,13 @@ from planner.resolve.arch.config import Config, ConfigProblem, UnknownModelType,
 from planner.resolve.arch.decoder import write_decoder
 from planner.resolve.arch.families.known import families
 from planner.resolve.arch.family import Family
-from planner.resolve.arch.known import TYPE_ALIASES, TYPES_BY_CLASS, known_model_types
+from planner.resolve.arch.known import (
+    EARLIER_FIELDS,
+    EARLIER_NAMES,
+    TYPE_ALIASES,
+    TYPES_BY_CLASS,
+    known_model_types,
+)
 from planner.resolve.arch.multimodal.known import composites
 from planner.resolve.arch.multimodal.texts import text_config
 from planner.resolve.arch.sheet import Sheet, flag, tensors_of
@@ -105,6 +111,14 @@ def model_type_of(config: Mapping[str, object]) -> str:
     return name
 
 
+def _in_current_names(data: Mapping[str, object]) -> Mapping[str, object]:
+    """The config with fields of earlier files under the names of the class they are read as."""
+    raw = str(data["model_type"])
+    names = EARLIER_NAMES.get(raw, {})
+    renamed = {name: data[old] for old, name in names.items() if old in data}
+    return {**EARLIER_FIELDS.get(raw, {}), **data, **renamed}
+
+
 def _read(
     data: Mapping[str, object],
     model: str,
@@ -115,7 +129,7 @@ def _read(
     kind = model_type_of(data)
     if kind == "mistral" and "layer_types" in data:
         kind = "ministral"
-    config = top_config(data, kind)
+    config = top_config(_in_current_names(data), kind)
     if kind != data["model_type"] and kind != "ministral":
         config.assume(f"model_type '{data['model_type']}' is read as '{kind}'")
     composite = composites().get(kind)
