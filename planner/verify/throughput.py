@@ -18,6 +18,9 @@ RANDOM_LENGTHS: Final = (1024, 8192)
 RANDOM_LENGTH_SHARE: Final = 0.9
 """Runs at these nominal lengths draw each request between 80 and 100 % of it."""
 
+HELD_OUTPUT_SHARE: Final = 0.75
+"""Half is the mean of requests that started apart, all of it what the last token needs."""
+
 DRAFTING_IMAGES: Final = ("trtllm 1.2.0rc6.post3",)
 UNNUMBERED_IMAGE: Final = "nightly-dev"
 POLL_BUSY_SEQUENCES: Final = 16
@@ -97,7 +100,7 @@ def throughput_cells(rows: pl.DataFrame, tables: Tables) -> pl.LazyFrame:
             poll_interval_steps=_poll_interval(),
             input_tokens=_mean_tokens("input_tokens"),
             output_tokens=_mean_tokens("output_tokens"),
-            context_tokens=pl.col("input_tokens") + pl.col("output_tokens"),
+            context_tokens=_held_tokens(),
         )
         .drop("fp4_dense_tflops", "architecture", "own_bits")
     )
@@ -119,6 +122,16 @@ def _mean_tokens(name: str) -> pl.Expr:
         RANDOM_LENGTHS
     )
     return pl.when(random).then(pl.col(name) * RANDOM_LENGTH_SHARE).otherwise(pl.col(name))
+
+
+def _held_tokens() -> pl.Expr:
+    """Tokens a running request holds as engines admit it: between the mean and its last token.
+
+    Engines admit by what is free now and push back what does not fit after all; running requests
+    are spread over their outputs.
+    """
+    held = pl.col("input_tokens") + HELD_OUTPUT_SHARE * pl.col("output_tokens")
+    return held.ceil().cast(pl.Int64)
 
 
 def _drafted() -> pl.Expr:
