@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -47,8 +47,8 @@ def read_csv(path: Path, schema: str, *, shown_as: str | None = None) -> CsvDocu
     """
     name = shown_as or str(path)
     text = _csv_text(path, name)
-    reader = csv.reader(io.StringIO(text))
-    header = next(reader, None)
+    reader = csv.reader(io.StringIO(text, newline=None))
+    header = next(_cells(reader, name), None)
     if not header or not any(cell.strip() for cell in header):
         raise InputProblems([Problem(name, 1, 1, "empty", "$", "the file is empty")])
     header = [cell.strip() for cell in header]
@@ -57,7 +57,7 @@ def read_csv(path: Path, schema: str, *, shown_as: str | None = None) -> CsvDocu
     columns = _number_columns(schema)
     numbers = [key in columns for key in header]
     previous = reader.line_num
-    for cells in reader:
+    for cells in _cells(reader, name):
         first, previous = previous + 1, reader.line_num
         if not any(cell.strip() for cell in cells):
             continue
@@ -66,6 +66,16 @@ def read_csv(path: Path, schema: str, *, shown_as: str | None = None) -> CsvDocu
             _report_cells(document, len(cells))
         document.data.append(_row(header, cells, numbers))
     return document
+
+
+def _cells(reader: Any, name: str) -> Iterator[list[str]]:
+    """The rows of a reader; what it can't split is said at its line."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        message = f"can't be read as CSV: {error}"
+        problem = Problem(name, reader.line_num, 1, "unreadable", "$", message)
+        raise InputProblems([problem]) from None
 
 
 def _csv_text(path: Path, name: str) -> str:

@@ -28,6 +28,7 @@ CONSTRAINTS: Final = (
 _TIMES: Final = ("time_per_output_token_ms", "time_to_first_token_ms", "end_to_end_ms")
 _NEEDED: Final = (*_TIMES, *(f"objective_{name}" for name in _TIMES), "instances")
 _NEEDED_BYTES: Final = ("total_bytes", "total_high_bytes", "budget_bytes")
+_ESTIMATED: Final = ("fits", "tight", "exceeds")
 _UNBOUND: Final = {"unbound_replicas": pl.Int64, "unbound_meets_objectives": pl.Boolean}
 
 
@@ -40,7 +41,10 @@ def relaxations(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
     """
     work = _with_needed(cells)
     chosen = work.filter("is_cheapest").select(
-        "case_index", _chosen_usd=rank_cost_usd(), _chosen_replicas=pl.col("replicas")
+        "case_index",
+        _chosen_usd=rank_cost_usd(),
+        _chosen_replicas=pl.col("replicas"),
+        _chosen_has_month=pl.col("usd_per_month").is_not_null(),
     )
     stopped = (
         work.filter(~pl.col("is_eligible"))
@@ -51,6 +55,7 @@ def relaxations(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
         .join(chosen, on="case_index", how="left")
         .with_columns(_times=times_replicas())
         .filter((pl.col("constraint") != "memory") | _within(limits))
+        .filter(_in_one_unit())
         .with_columns(rank_cost_usd=pl.col("rank_cost_usd") * pl.col("_times"))
         .with_columns(saving_usd=pl.col("_chosen_usd") - pl.col("rank_cost_usd"))
         .filter(pl.col("_chosen_usd").is_null() | (pl.col("saving_usd") > 0))
@@ -83,6 +88,8 @@ def binding_constraints(cells: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
     cases = work.group_by("case_index", maintain_order=True).agg(
         _chosen=pl.col("is_cheapest").any(),
         _chosen_replicas=pl.col("replicas").filter("is_cheapest").first(),
+        _serves=(pl.col("method") == "inference").first(),
+        _runs=pl.col("verdict").is_in(_ESTIMATED).any(),
     )
     other = work.select(
         "cell_index", "offer_gpu_count", "replicas", "gpu", "gpu_count", "provider",
@@ -130,6 +137,15 @@ def times_replicas() -> pl.Expr:
     instances = (wanted / held).ceil() / (has / held).ceil()
     short = (pl.col("constraint") == "memory") & (has < wanted)
     return pl.when(short).then(instances).otherwise(1.0)
+
+
+def _in_one_unit() -> pl.Expr:
+    """Whether a cell's cost is a month's where the choice's is: hours say nothing of a month.
+
+    A training run that does not fit has no speed, so that nobody knows how long it would be paid.
+    """
+    has_month = pl.col("usd_per_month").is_not_null()
+    return (pl.col("_chosen_has_month") == has_month).fill_null(True)
 
 
 def _within(limits: Limits) -> pl.Expr:
@@ -239,7 +255,19 @@ def _words() -> pl.Expr:
         .when(pl.col("objective_reason").is_not_null() & kind.is_in(["bandwidth", "objective"]))
         .then(pl.concat_str(offer, pl.lit(" "), cheaper, pl.col("objective_reason")))
         .when(kind == "bandwidth")
-        .then(pl.format("the load needs {} replicas of the cheapest machine", "_chosen_replicas"))
+        .then(
+            pl.format(
+                "{} {} of the cheapest machine",
+                pl.when("_serves").then(pl.lit("the load needs")).otherwise(
+                    pl.lit("the runs of a month keep busy")
+                ),
+                pl.concat_str(
+                    "_chosen_replicas", pl.when("_serves").then(pl.lit(" replicas")).otherwise(
+                        pl.lit("")
+                    ),
+                ),
+            )
+        )
         .when(kind == "budget")
         .then(pl.concat_str(offer, pl.lit(" is above the scenario's limits")))
         .when((kind == "shape granularity") & chosen & (pl.col("price_state") == "priced"))
@@ -253,6 +281,8 @@ def _words() -> pl.Expr:
         .then(pl.format("{}× {} would do, but: {}", "gpu_count", "gpu", "offer_reason"))
         .when(kind == "price")
         .then(pl.format("{}× {} would do, but has no price here", "gpu_count", "gpu"))
+        .when((kind == "support") & pl.col("_runs"))
+        .then(pl.lit("no single change is enough: several constraints stand in the way"))
         .when(kind == "support")
         .then(pl.lit("no configuration can run it"))
         .otherwise(pl.lit("nothing stands in the way of a cheaper machine: none is on offer"))

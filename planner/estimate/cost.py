@@ -7,11 +7,10 @@ from typing import Final
 import polars as pl
 
 from planner.estimate.offers import instances, with_host_needs, with_offers
-from planner.units import HOURS_PER_YEAR, SECONDS_PER_HOUR
+from planner.units import HOURS_PER_YEAR, MONTHS_PER_YEAR, SECONDS_PER_HOUR
 
 COMMITTED: Final = ("reserved-1y", "reserved-3y", "owned")
 """Ways of buying that are paid whether used or not."""
-MONTHS_PER_YEAR: Final = 12
 MILLION: Final = 1e6
 _SERVING_INPUTS: Final = (
     "requests_per_second",
@@ -107,12 +106,13 @@ def run_hours_per_month() -> pl.Expr:
     return tokens / pl.col("tokens_per_second") / SECONDS_PER_HOUR
 
 
-def runs_at_once(hours_per_month: float) -> pl.Expr:
+def runs_at_once() -> pl.Expr:
     """Runs that must go on at the same time, so that a month's runs end within a month.
 
-    Runs longer than a month overlap with those of the next one; 1 where no demand is known.
+    Training goes on around the clock, whatever hours of a month are served. Runs longer than a
+    month overlap with those of the next one; 1 where no demand is known.
     """
-    needed = (run_hours_per_month() / hours_per_month).ceil()
+    needed = (run_hours_per_month() * MONTHS_PER_YEAR / HOURS_PER_YEAR).ceil()
     return pl.max_horizontal(needed.fill_null(1.0), 1.0).cast(pl.Int64, strict=False)
 
 

@@ -133,11 +133,12 @@ def _refused(looked_at: pl.LazyFrame) -> pl.LazyFrame:
     """Of each need why no offer holds it; what an offer holds has a reason too, which is unused."""
     holds_gpus = _has_gpus()
     holds_host = pl.col("instances").is_not_null() & _has_memory()
-    short = pl.format(
-        "needs {} machines, of which there are {}",
-        pl.col("instances").filter(holds_host).min(),
-        pl.col("machines").filter(holds_host).max(),
-    )
+    lacking = pl.when(holds_host).then(pl.col("instances") - pl.col("machines"))
+    nearest = {
+        name: pl.col(name).sort_by(lacking, "instance_type", nulls_last=True).first()
+        for name in ("instances", "instance_type", "machines")
+    }
+    short = pl.format("needs {} machines of {}, of which there are {}", *nearest.values())
     host = pl.format(
         "no instance with {}× of it states {} GB of host memory",
         pl.col("gpu_count").first(),

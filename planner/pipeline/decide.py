@@ -86,8 +86,7 @@ def _estimated(cells: pl.LazyFrame, context: Context, *, serves: bool) -> pl.Dat
     """
     estimated = estimate_cells(cells, context.tables, context.settings, serves=serves)
     if not serves:
-        runs = runs_at_once(context.scenario.assumptions.hours_per_month)
-        estimated = estimated.with_columns(replicas=runs)
+        estimated = estimated.with_columns(replicas=runs_at_once())
     judged = with_host_needs(with_verdict(estimated), context.tables)
     full = judged.with_columns(_only_where_it_runs(judged.collect_schema())).with_columns(
         # Estimators fill in their defaults; without adapters these are none.

@@ -139,7 +139,10 @@ def _outcome(row: Mapping[str, Any], choice: str | None, ways: str) -> tuple[str
     if row["over_limit"]:
         return "over-limit", f"the cheapest {what} is above the limits: {row['least_over']}"
     if row["not_held"]:
-        return "no-price", f"nothing {what} is sold in this size: {row['offer_reason']}"
+        return (
+            "no-price",
+            f"no offer holds what {what.removeprefix('that ')}: {row['offer_reason']}",
+        )
     return "no-price", f"nothing {what} is sold this way: {ways}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
@@ -22,6 +23,7 @@ def warnings(
     pairs = list(zip(bought, cells, strict=True))
     return (
         *_too_few_machines(scenario, cells),
+        *_long_runs(pairs),
         *_half_budgets(scenario, cases, pairs),
         *_stale(scenario, cells),
         *_undated(cells),
@@ -31,17 +33,32 @@ def warnings(
 
 def _too_few_machines(scenario: Scenario, cells: Sequence[Cell]) -> Iterator[str]:
     """Each purchase is chosen on its own: together they may take more than there is."""
+    stock: dict[str, float] = {}
     for machine in scenario.supply.owned:
+        more = math.inf if machine.machines is None else machine.machines
+        stock[machine.name] = stock.get(machine.name, 0) + more
+    for name, there in stock.items():
         used = [
             cell["instances"]
             for cell in cells
-            if cell["purchase"] == "owned" and cell["instance_type"] == machine.name
+            if cell["purchase"] == "owned" and cell["instance_type"] == name
         ]
-        if machine.machines is not None and sum(used) > machine.machines:
+        if sum(used) > there:
             yield (
-                f"{len(used)} purchases together take {sum(used)} of {machine.name}, "
-                f"of which there are {machine.machines}"
+                f"{len(used)} purchases together take {sum(used)} of {name}, "
+                f"of which there are {there}"
             )
+
+
+def _long_runs(pairs: Sequence[tuple[PlanCase, Cell]]) -> Iterator[str]:
+    """More machines let more runs go on at once; none of them gets shorter."""
+    for case, cell in pairs:
+        if case.method == "inference" or (cell["replicas"] or 1) <= 1:
+            continue
+        yield (
+            f"{case.case_id}: a month's runs take one machine longer than a month, so "
+            f"{cell['replicas']} go on at once; no run gets shorter by that"
+        )
 
 
 def _half_budgets(

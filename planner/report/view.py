@@ -9,8 +9,10 @@ from typing import Any, Final
 from planner.plan import CellDetail, Plan, PlanCase, PlanConfiguration
 from planner.report import words
 from planner.report.why import cheaper_losers
+from planner.units import MONTHS_PER_YEAR
 
-_MONTHS: Final = 12
+_SAY_NOTHING_MORE: Final = ("support", "none")
+"""Constraints that tell no more than the outcome of a case does."""
 _NEARNESS: Final = ("chosen", "over-limit", "misses-objective", "no-price", "nothing-fits")
 """Outcomes by how little is missing for an answer."""
 
@@ -126,7 +128,9 @@ def price_words(cell: Mapping[str, Any], as_of: str | None) -> str:
     if day is None:
         return "price without a date"
     age = cell.get("price_age_days")
-    return f"price of {day}" + (f", {age} days old" if as_of and (age or 0) > 0 else "")
+    if not as_of or not age or age < 0:
+        return f"price of {day}"
+    return f"price of {day}, {age} {'day' if age == 1 else 'days'} old"
 
 
 def choices(plan: Plan) -> tuple[Choice, ...]:
@@ -193,7 +197,7 @@ def _choice(
         price_note=price_words(cell, plan.scenario.as_of),
         hour=words.usd(cell.get("usd_per_hour"), currency),
         month=words.usd(month, currency),
-        year=words.usd(None if month is None else month * _MONTHS, currency),
+        year=words.usd(None if month is None else month * MONTHS_PER_YEAR, currency),
         free="" if utilization is None else words.free_percent(utilization),
         used=_used(cell),
         tight=cell.get("verdict") == "tight",
@@ -208,7 +212,11 @@ def _told(plan: Plan, position: int, case: PlanCase) -> str:
     """The outcome; where there is no answer, with what came nearest and why it is none."""
     if case.outcome not in ("misses-objective", "nothing-fits"):
         return case.sentence
-    nearest = [choice.binding_sentence for choice in plan.choices if choice.case == position]
+    nearest = [
+        choice.binding_sentence[:1].upper() + choice.binding_sentence[1:]
+        for choice in plan.choices
+        if choice.case == position and choice.binding not in _SAY_NOTHING_MORE
+    ]
     return ". ".join([case.sentence, *nearest])
 
 

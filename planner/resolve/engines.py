@@ -43,8 +43,9 @@ __all__ = [
 _NEAREST_WIDENING: Final = 2.0
 _VERSION_PARTS: Final = 6
 """Longer than any edge of a range: 0.8 is 0.8.0, not below it."""
-_LAST_MAJOR: Final = 19
-"""Above it a first number is a year: images are tagged 25.09 for September 2025."""
+_TAG_YEARS: Final = range(20, 100)
+"""First numbers that are a year: images are tagged 25.09 or 2025.09 for September 2025."""
+_MONTHS: Final = range(1, 13)
 _VERSION_STEP: Final = 100_000
 _TEXT: Final = ("engine", "engine_version", "engine_note", "engine_profile")
 
@@ -54,8 +55,9 @@ def profile_of(engine: Engine, version: str | None) -> Profile:
     wanted = parse_version(version)
     if wanted is None:
         return _undated(engine, version)
-    if wanted[0] > _LAST_MAJOR >= engine.profiles[-1].below[0]:
-        return _of_day(engine, date(2000 + wanted[0], min(max(wanted[1], 1), 12), 1))
+    year = wanted[0] % 2000
+    if year in _TAG_YEARS and wanted[1] in _MONTHS and engine.profiles[-1].below[0] < year:
+        return _of_day(engine, date(2000 + year, wanted[1], 1))
     wanted = (*wanted, *(0,) * (_VERSION_PARTS - len(wanted)))
     for profile in engine.profiles:
         if profile.first <= wanted < profile.below:

@@ -10,6 +10,7 @@ from planner.scenario.builder import Builder, Path_, known_fields
 from planner.scenario.model import Demand, Engine, Value
 from planner.units import (
     DAYS_PER_YEAR,
+    HOURS_PER_DAY,
     HOURS_PER_MONTH_DEFAULT,
     MONTHS_PER_YEAR,
     SECONDS_PER_HOUR,
@@ -87,7 +88,7 @@ class ServingBuilder(Builder):
         """Seconds in which the tokens of a day are served: those of the hours that are paid."""
         given = (self.raw.data.get("assumptions") or {}).get("hours_per_month")
         hours = float(given or HOURS_PER_MONTH_DEFAULT)
-        return hours * MONTHS_PER_YEAR / DAYS_PER_YEAR * SECONDS_PER_HOUR
+        return min(hours * MONTHS_PER_YEAR / DAYS_PER_YEAR, HOURS_PER_DAY) * SECONDS_PER_HOUR
 
     def load(self, item: Mapping[str, Any], path: Path_) -> None:
         """One way of saying the load, with the lengths that turn it into work."""

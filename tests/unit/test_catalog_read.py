@@ -269,3 +269,18 @@ def test_the_quick_test_of_a_price_lets_nothing_through_that_the_schema_refuses(
 def test_no_row_of_a_long_price_book_is_lost(tmp_path: Path) -> None:
     rows = read_rows(price_book(tmp_path, 50_000), "offers", catalog=load_catalog())
     assert len({row["instance_type"] for row in rows}) == 50_000
+
+
+def test_a_price_book_with_line_ends_of_old_is_read(tmp_path: Path) -> None:
+    book = price_book(tmp_path, 3)
+    book.write_bytes(book.read_bytes().replace(b"\n", b"\r"))
+    assert len(read_rows(book, "offers", catalog=load_catalog())) == 3
+
+
+def test_a_cell_beyond_all_bounds_is_told_at_its_line(tmp_path: Path) -> None:
+    book = price_book(tmp_path, 2)
+    book.write_text(book.read_text("utf-8") + "\nacme," + "x" * 200_000, "utf-8")
+    with pytest.raises(InputProblems) as caught:
+        read_rows(book, "offers", catalog=load_catalog())
+    assert "can't be read as CSV" in caught.value.problems[0].message
+    assert caught.value.problems[0].line == 4

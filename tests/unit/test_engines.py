@@ -135,3 +135,13 @@ def test_mistakes_in_a_profile_file_are_told_with_their_place(tmp_path: Path) ->
 def test_every_constant_is_explained() -> None:
     page = (Path(__file__).parents[2] / "docs" / "verify.md").read_text("utf-8")
     assert [name for name in CONSTANTS if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("version", ["9999.1", "25.13", "3025.01"])
+def test_numbers_that_are_no_month_are_no_date(version: str) -> None:
+    assert "chosen by date" not in profile_of(find_engine("vllm"), version).note
+
+
+@pytest.mark.parametrize("version", ["25.09", "2025.09"])
+def test_images_tagged_by_month_take_the_profile_of_their_day(version: str) -> None:
+    assert "chosen by date 2025-09-01" in profile_of(find_engine("vllm"), version).note

@@ -99,8 +99,6 @@ GATED = {"X-Error-Code": "GatedRepo"}
 LEAK = json.dumps({"error": f"bad token {TOKEN}"}).encode()
 
 
-# The client library leaves a connection that broke off to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("setup", "says"),
     [

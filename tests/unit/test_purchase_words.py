@@ -1,5 +1,6 @@
 """What a buyer reads: the answer, its price's age, why there is none, and what to check."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_purchase_without_an_answer_is_listed_with_its_reason_and_no_price(
         ("2", "", "no instance on offer holds 2 of it; the largest has 1"),
         ("1", "host: {min_ram_gb: 4000}", "with at least 4000 GB of host memory"),
         ("1", "purchase: [owned]\n  owned: [{gpu: H100, gpu_count: 1, name: rack, machines: 1,"
-              " usd_per_hour: 2}]", "machines, of which there are 1"),
+              " usd_per_hour: 2}]", "machines of rack, of which there are 1"),
     ],
 )  # fmt: skip
 def test_what_is_not_sold_in_this_size_says_what_is_missing(
@@ -175,3 +176,80 @@ def test_the_page_says_what_the_plan_warns_of(tmp_path: Path) -> None:
     result = plan_scenario(write(tmp_path, text), command="planner report")
     page = render_report(result.plan, result.cells)["report.html"].decode()
     assert "1 purchase is spot, which the seller may take back" in page
+
+
+TRAINS = """\
+  - name: tune
+    method: {method}
+    sequence_tokens: 2048
+    demand: {{training_tokens: {tokens}, runs_per_month: {runs}}}
+"""
+
+
+def test_hours_served_a_month_do_not_lengthen_a_training_run(tmp_path: Path) -> None:
+    """A run of half a month is one machine's work, also where GPUs serve in office hours only."""
+    owned = """purchase: [owned]
+  owned: [{gpu: H100, gpu_count: 1, name: desk, machines: 1, usd_per_hour: 1}]"""
+    work = TRAINS.format(method="lora", tokens=10_000_000_000, runs=1)
+    plan = planned(tmp_path, price("x1", 1, "on-demand", 9.0), workloads=work, supply=owned)
+    office = SCENARIO.replace("assumptions: {{", "assumptions: {{hours_per_month: 200, ")
+    (tmp_path / "office").mkdir()
+    (tmp_path / "office" / "prices.csv").write_text((tmp_path / "prices.csv").read_text("utf-8"))
+    filled = office.format(
+        workloads=work, counts="1", gpus="H100", supply=owned, rest="", providers="[acme]", age=90
+    )
+    other = plan_scenario(write(tmp_path / "office", filled), command="planner report").plan
+    for one in (plan, other):
+        assert one.cases[0].outcome == "chosen"
+        assert one.details[one.cases[0].cheapest or 0].cell["replicas"] == 1
+
+
+def test_what_binds_training_is_not_compared_by_the_hour(tmp_path: Path) -> None:
+    """A card too small for the run has no speed, so nobody knows what its month would cost."""
+    cheap = price("l4", 1, "on-demand", 0.05).replace("H100", "L4")
+    work = TRAINS.format(method="full", tokens=20_000_000_000, runs=2)
+    plan = planned(
+        tmp_path, cheap, price("x8", 8, "on-demand", 24.0), workloads=work, gpus="L4, H100",
+        counts="1, 8",
+    )  # fmt: skip
+    assert plan.cases[0].outcome == "chosen"
+    assert "would be cheaper" not in "".join(choice.binding_sentence for choice in plan.choices)
+    assert any("go on at once; no run gets shorter" in text for text in plan.warnings) == (
+        (plan.details[plan.cases[0].cheapest or 0].cell["replicas"] or 1) > 1
+    )
+
+
+def test_no_answer_is_not_said_to_be_impossible_where_it_runs(tmp_path: Path) -> None:
+    plan = planned(
+        tmp_path,
+        price("x1", 1, "on-demand", 2.0),
+        workloads=serves(more="objectives: {time_per_output_token_ms: 0.01}"),
+        rest="constraints: {max_usd_per_hour: 0.01}",
+    )
+    sentence = view.choices(plan)[0].sentence
+    assert "no configuration meets the objectives" in sentence
+    assert "can run it" not in sentence
+
+
+def test_machines_that_are_too_few_are_those_of_one_offer(tmp_path: Path) -> None:
+    supply = """purchase: [owned]
+  owned: [{gpu: H100, gpu_count: 8, name: rack, machines: 1, usd_per_hour: 5},
+          {gpu: H100, gpu_count: 1, name: desk, machines: 5, usd_per_hour: 1}]"""
+    plan = planned(
+        tmp_path, price("x1", 1, "on-demand", 2.0), supply=supply,
+        workloads=serves("requests_per_second: 60"),
+    )  # fmt: skip
+    words = r"needs (\d+) machines of (\w+), of which there are (\d)"
+    said = re.search(words, plan.cases[0].sentence)
+    assert said is not None
+    assert int(said[1]) > int(said[3])
+    assert said[3] == {"rack": "1", "desk": "5"}[said[2]]
+
+
+def test_owned_machines_of_one_name_are_one_stock(tmp_path: Path) -> None:
+    supply = """purchase: [owned]
+  owned: [{gpu: H100, gpu_count: 8, name: rack, machines: 1, usd_per_hour: 5},
+          {gpu: H100, gpu_count: 8, name: rack, machines: 1, usd_per_hour: 5}]"""
+    both = serves() + serves(name="search")
+    plan = planned(tmp_path, price("x1", 1, "on-demand", 9.0), workloads=both, supply=supply)
+    assert not [text for text in plan.warnings if "together take" in text]

@@ -211,3 +211,12 @@ def test_each_added_gpu_counts_as_the_guide_says() -> None:
     )
     assert got["x"].to_list() == pytest.approx([1.0, 1.85, 6.95])
     assert got["y"].to_list() == pytest.approx([10.0, 18.5, 69.5])
+
+
+@pytest.mark.parametrize("place", [{"gpu_layers": 10}, {"cpu_offload_gib": 2.0}])
+def test_weights_in_host_memory_have_no_speed_and_say_so(place: dict[str, float]) -> None:
+    found = with_speed(cells(**place), TABLES).collect(engine="in-memory")
+    assert found["time_per_output_token_ms"][0] is None
+    assert "host memory" in found["speed_note"][0]
+    whole = with_speed(cells(gpu_layers=32, cpu_offload_gib=0.0), TABLES)
+    assert one(whole, "time_per_output_token_ms") > 0

@@ -48,6 +48,8 @@ OPTIONAL_INPUTS: Final[dict[str, Any]] = {
     "max_concurrent_sequences": pl.Float64,
     "enforce_eager": pl.Boolean,
     "poll_interval_steps": pl.Int64,
+    "gpu_layers": pl.Int64,
+    "cpu_offload_gib": pl.Float64,
 }
 
 
@@ -127,6 +129,9 @@ def _with_facts(work: pl.LazyFrame, tables: Tables, speed: pl.LazyFrame) -> pl.L
         .with_columns(
             s_cache_bytes=element_bytes(pl.col("kv_cache_dtype"), pl.col("s_model_bytes")),
             s_acceptance=pl.col("speculative_acceptance").fill_null(DEFAULT_ACCEPTANCE),
+            s_on_host=pl.any_horizontal(
+                pl.col("gpu_layers") < pl.col("s_num_hidden_layers"), pl.col("cpu_offload_gib") > 0
+            ).fill_null(False),
         )
     )
 

@@ -30,6 +30,7 @@ NEEDED_FACTS: Final = {
     "s_half_flops": "the GPU's 16-bit tensor throughput is not known",
     "s_kernel_us": "there are no speed constants",
 }
+ON_HOST: Final = "part of the weights stays in host memory, whose speed is not modelled"
 CALIBRATED: Final = "calibrated"
 FIRST_PRINCIPLES: Final = "first-principles"
 
@@ -97,7 +98,8 @@ def _range_factors() -> list[pl.Expr]:
 
 def _results() -> list[pl.Expr]:
     note = pl.coalesce(
-        *(pl.when(pl.col(name).is_null()).then(pl.lit(why)) for name, why in NEEDED_FACTS.items())
+        *(pl.when(pl.col(name).is_null()).then(pl.lit(why)) for name, why in NEEDED_FACTS.items()),
+        pl.when("s_on_host").then(pl.lit(ON_HOST)),
     )
     first, token = pl.col("s_first") * 1e3, pl.col("s_token") * 1e3
     rate = (
