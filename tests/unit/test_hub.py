@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -223,7 +224,8 @@ def test_trouble_that_passes_is_waited_out(server: HubServer) -> None:
 
 def test_retry_after_is_honoured(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(hubcall.time, "sleep", waits.append)
+    # Its own name only: threads that other tests left behind sleep too.
+    monkeypatch.setattr(hubcall, "time", SimpleNamespace(sleep=waits.append))
     server.fail(INFO, status=429, headers={"Retry-After": "7"}, times=2)
     hub.fetch(MODEL)
     assert waits == [7.0, 7.0]
