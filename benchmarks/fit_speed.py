@@ -97,16 +97,12 @@ def runs_of(cells: pl.LazyFrame, tables: Tables, constants: Mapping[str, Any]) -
 
 def unknowns(constants: Mapping[str, Any]) -> list[Unknown]:
     """What is fitted: every constant with a prior, once for each family or engine it depends on."""
-    measured = {
-        "family": [f["id"] for f in constants["families"] if "like" not in f],
-        "engine": [e["id"] for e in constants["engines"] if "like" not in e],
-    }
     found = []
     for meaning in constants["meanings"]:
         if "prior" not in meaning:
             continue
         fixed, prior = meaning.get("fixed", {}), meaning["prior"]
-        for scope in measured.get(meaning.get("by", ""), [None]):
+        for scope in _scopes(constants, meaning):
             if scope not in fixed:
                 log = float(np.log(prior["value"]))
                 found.append(Unknown(meaning["name"], scope, log, prior["spread"]))

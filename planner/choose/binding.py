@@ -29,6 +29,7 @@ _TIMES: Final = ("time_per_output_token_ms", "time_to_first_token_ms", "end_to_e
 _NEEDED: Final = (*_TIMES, *(f"objective_{name}" for name in _TIMES), "instances")
 _NEEDED_BYTES: Final = ("total_bytes", "total_high_bytes", "budget_bytes")
 _ESTIMATED: Final = ("fits", "tight", "exceeds")
+_BUSY: Final = "the runs of a month keep busy {} of the cheapest machine"
 _UNBOUND: Final = {"unbound_replicas": pl.Int64, "unbound_meets_objectives": pl.Boolean}
 
 
@@ -254,20 +255,10 @@ def _words() -> pl.Expr:
         .then(pl.concat_str(offer, pl.lit(" "), cheaper, pl.col("memory_reason")))
         .when(pl.col("objective_reason").is_not_null() & kind.is_in(["bandwidth", "objective"]))
         .then(pl.concat_str(offer, pl.lit(" "), cheaper, pl.col("objective_reason")))
+        .when((kind == "bandwidth") & pl.col("_serves"))
+        .then(pl.format("the load needs {} replicas of the cheapest machine", "_chosen_replicas"))
         .when(kind == "bandwidth")
-        .then(
-            pl.format(
-                "{} {} of the cheapest machine",
-                pl.when("_serves").then(pl.lit("the load needs")).otherwise(
-                    pl.lit("the runs of a month keep busy")
-                ),
-                pl.concat_str(
-                    "_chosen_replicas", pl.when("_serves").then(pl.lit(" replicas")).otherwise(
-                        pl.lit("")
-                    ),
-                ),
-            )
-        )
+        .then(pl.format(_BUSY, "_chosen_replicas"))
         .when(kind == "budget")
         .then(pl.concat_str(offer, pl.lit(" is above the scenario's limits")))
         .when((kind == "shape granularity") & chosen & (pl.col("price_state") == "priced"))

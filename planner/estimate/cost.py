@@ -12,6 +12,8 @@ from planner.units import HOURS_PER_YEAR, MONTHS_PER_YEAR, SECONDS_PER_HOUR
 COMMITTED: Final = ("reserved-1y", "reserved-3y", "owned")
 """Ways of buying that are paid whether used or not."""
 MILLION: Final = 1e6
+_HOURS_OF_A_MONTH: Final = HOURS_PER_YEAR / MONTHS_PER_YEAR
+"""What runs around the clock, or is paid whether used or not, takes of a month."""
 _SERVING_INPUTS: Final = (
     "requests_per_second",
     "input_tokens_mean",
@@ -40,7 +42,7 @@ def with_cost(cells: pl.LazyFrame, *, hours_per_month: float) -> pl.LazyFrame:
         pl.when(trains & run_hours.is_null())
         .then(None)
         .when(is_committed())
-        .then(HOURS_PER_YEAR / MONTHS_PER_YEAR)
+        .then(_HOURS_OF_A_MONTH)
         .when(trains)
         .then(run_hours)
         .otherwise(hours_per_month)
@@ -112,7 +114,7 @@ def runs_at_once() -> pl.Expr:
     Training goes on around the clock, whatever hours of a month are served. Runs longer than a
     month overlap with those of the next one; 1 where no demand is known.
     """
-    needed = (run_hours_per_month() * MONTHS_PER_YEAR / HOURS_PER_YEAR).ceil()
+    needed = (run_hours_per_month() / _HOURS_OF_A_MONTH).ceil()
     return pl.max_horizontal(needed.fill_null(1.0), 1.0).cast(pl.Int64, strict=False)
 
 
