@@ -33,8 +33,11 @@ def solve_columns() -> list[pl.Expr]:
 
 def _pool_room() -> pl.Expr:
     """Bytes the cache may take: the pool, less what headroom forbids."""
-    beside = pl.col("total_bytes") - sum_items(_CACHE)
-    return pl.max_horizontal(pl.col("budget_bytes") - beside, 0.0)
+    return pl.max_horizontal(_left_for_cache(), 0.0)
+
+
+def _left_for_cache() -> pl.Expr:
+    return pl.col("budget_bytes") - (pl.col("total_bytes") - sum_items(_CACHE))
 
 
 def _sequences(stored: pl.Expr) -> pl.Expr:
@@ -49,9 +52,41 @@ def _pool_sequences() -> pl.Expr:
 
 
 def _pool_context() -> pl.Expr:
-    room = _pool_room() / pl.col("stored_sequences") - pl.col("state_bytes")
-    tokens = longest_sequence(room, *_rates(pl.lit(0.0)))
+    plain = _longest(_pool_room())
+    grows = pl.col("film_peak_token_bytes") > 0
+    tokens = pl.when(grows).then(_context_with_films(plain)).otherwise(plain)
     return (tokens / pl.col("block")).floor() * pl.col("block")
+
+
+def _longest(room: pl.Expr, extra: pl.Expr | None = None) -> pl.Expr:
+    """Tokens of each stored sequence in so many bytes, of which `extra` go with each token."""
+    each = pl.lit(0.0) if extra is None else extra / pl.col("stored_sequences")
+    own = room / pl.col("stored_sequences") - pl.col("state_bytes")
+    return longest_sequence(own, *_rates(each))
+
+
+def _context_with_films(plain: pl.Expr) -> pl.Expr:
+    """The longest context where a longer one lets the engine profile a longer film.
+
+    The best of three that fit: with the film as it is, up to the next step of its frames; with a
+    film that grows with the context, in its encoder and beside the text; and with the longest one.
+    Steps of frames are taken as a slope, so it may be short by less than a step.
+    """
+    step, longest = pl.col("encoder_video_step_tokens"), pl.col("encoder_video_max_tokens")
+    reserved = pl.col("encoder_video_reserved_tokens")
+    same = pl.min_horizontal(plain, reserved + pl.col("film_tokens") + step - 1)
+    least = pl.max_horizontal("batched_tokens", "picture_tokens", step)
+    room = _left_for_cache() + sum_items(_STEP)
+    sides = (
+        (room - pl.col("text_peak_bytes"), pl.col("film_kept_token_bytes")),
+        (room - pl.col("activation_base_bytes"), pl.col("film_peak_token_bytes")),
+    )
+    growing = pl.min_horizontal(
+        *(_longest(left + slope * reserved, slope) for left, slope in sides),
+        *(_longest(left - slope * least) for left, slope in sides),
+    )
+    last = pl.min_horizontal(*(_longest(left - slope * longest) for left, slope in sides))
+    return pl.max_horizontal(same, growing, last, 0.0)
 
 
 def _rates(extra: pl.Expr) -> tuple[pl.Expr, pl.Expr, pl.Expr]:

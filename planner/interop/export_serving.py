@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import Any, Final
 
@@ -54,10 +55,18 @@ def vllm_arguments(launch: Launch) -> list[str]:
         words += ["--block-size", str(launch.whole("block_size"))]
     if launch.get("cpu_offload_gib"):
         words += ["--cpu-offload-gb", _number(launch.get("cpu_offload_gib"))]
+    if _limits(launch):
+        words += ["--limit-mm-per-prompt", json.dumps(_limits(launch))]
     if launch.get("lora_adapters"):
         words += ["--enable-lora", "--max-loras", str(launch.whole("lora_adapters"))]
         words += ["--max-lora-rank", str(launch.whole("lora_rank"))]
     return words
+
+
+def _limits(launch: Launch) -> dict[str, int]:
+    """Pictures and films a request may bring, where the scenario limits them."""
+    given = {kind: launch.get(f"{kind}s_per_prompt") for kind in ("image", "video")}
+    return {kind: int(limit) for kind, limit in given.items() if limit is not None}
 
 
 def sglang_arguments(launch: Launch) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,8 @@ _SWITCHES: Final = frozenset({"enforce-eager", "enable-lora", "enable-expert-par
                               "trust-remote-code", "enable-prefix-caching",
                               "no-enable-prefix-caching", "enable-chunked-prefill",
                               "disable-log-requests", "no-enable-log-requests",
-                              "enable-auto-tool-choice", "async-scheduling"})  # fmt: skip
+                              "enable-auto-tool-choice", "async-scheduling",
+                              "language-model-only"})  # fmt: skip
 _SILENT: Final = frozenset({"host", "port", "api-key", "served-model-name", "seed", "download-dir",
                             "trust-remote-code", "enable-prefix-caching", "tokenizer",
                             "no-enable-prefix-caching", "enable-chunked-prefill", "revision",
@@ -82,6 +84,9 @@ def _workload(found: Foreign, file: str, notes: list[str]) -> dict[str, Any]:
     if found.flag("enable-lora"):
         engine["lora_adapters"] = whole(found.get("max-loras", default=1), "--max-loras", file)
         engine["lora_rank"] = whole(found.get("max-lora-rank", default=16), "--max-lora-rank", file)
+    limits = _limits(found, file)
+    if limits:
+        engine["limit_mm_per_prompt"] = limits
     workload: dict[str, Any] = {"name": "serve", "method": "inference", "engine": engine}
     workload["weight_format"] = _weight_format(found, notes)
     kv = str(found.get("kv-cache-dtype", default="auto"))
@@ -98,6 +103,25 @@ def _workload(found: Foreign, file: str, notes: list[str]) -> dict[str, Any]:
         "concurrent_sequences 1 is what the server needs to start; set what it must hold at once"
     )
     return workload
+
+
+def _limits(found: Foreign, file: str) -> dict[str, int]:
+    """Pictures and films a request may bring: `{"image": 2}`, or `image=2,video=0` of old."""
+    if found.flag("language-model-only"):
+        return {"image": 0, "video": 0}
+    text = found.get("limit-mm-per-prompt")
+    if text is None:
+        return {}
+    flag = "--limit-mm-per-prompt"
+    try:
+        given = json.loads(text)
+    except ValueError:
+        given = dict(part.partition("=")[::2] for part in str(text).split(","))
+    if not isinstance(given, dict):
+        raise refused(file, f"{flag} is '{text}', which names no kinds of input")
+    known = {kind: given[kind] for kind in ("image", "video") if kind in given}
+    counts = {k: v.get("count", 999) if isinstance(v, dict) else v for k, v in known.items()}
+    return {kind: whole(count, flag, file) for kind, count in counts.items()}
 
 
 def _weight_format(found: Foreign, notes: list[str]) -> str:

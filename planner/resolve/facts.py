@@ -195,6 +195,35 @@ class QuantizedModules:
 
 
 @dataclass(frozen=True, slots=True)
+class Encoder:
+    """The largest picture or film that a model's vision tower takes, for engines that profile it.
+
+    Attributes:
+        image_tokens, image_rows: tokens of the text it becomes, and rows in the tower's blocks.
+        video_step_tokens, video_step_rows: the same of the shortest film, a step of frames; 0
+            where there are no films.
+        video_max_tokens: of the longest; a film has as many steps as the context holds.
+        video_reserved_tokens: context that is kept free for a picture beside the film.
+        hidden_size, mlp_elements: width of the tower, and elements of a block's MLP that are alive
+            at once for each row.
+        pixel_elements: input of a row; output_elements: output of a token, deeper layers counted.
+        position_bytes: temporary bytes a row while positions are looked up.
+    """
+
+    image_tokens: int
+    image_rows: int
+    hidden_size: int
+    mlp_elements: int
+    pixel_elements: int
+    output_elements: int
+    video_step_tokens: int = 0
+    video_step_rows: int = 0
+    video_max_tokens: int = 0
+    video_reserved_tokens: int = 0
+    position_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """Everything the planner knows about one model. See the module's docstring."""
 
@@ -216,6 +245,8 @@ class ModelFacts:
     quantization: tuple[QuantizedModules, ...] = ()
     quantization_method: str = ""
     stored_bytes: int | None = None
+    encoder: Encoder | None = None
+    """None for a model of text alone, and where the family's largest picture is not known."""
     assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 

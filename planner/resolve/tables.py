@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from planner.resolve.facts import ROLES, Layer, ModelFacts, Tensor
+from planner.resolve.facts import ROLES, Encoder, Layer, ModelFacts, Tensor
 
 MODEL_SCHEMA: Final[dict[str, Any]] = {
     "model": pl.String,
@@ -29,6 +29,7 @@ MODEL_SCHEMA: Final[dict[str, Any]] = {
     "active_parameters": pl.Int64,
     "quantisable_parameters": pl.Int64,
     **{f"{role}_parameters": pl.Int64 for role in ROLES},
+    **{f"encoder_{field.name}": pl.Int64 for field in fields(Encoder)},
 }
 _STRING_FIELDS: Final = ("mixer", "mlp")
 _BOOL_FIELDS: Final = (
@@ -123,7 +124,13 @@ def _model_row(facts: ModelFacts) -> dict[str, Any]:
         "active_parameters": facts.active_parameters,
         "quantisable_parameters": facts.quantisable_parameters,
         **{f"{role}_parameters": n for role, n in facts.parameters_by_role().items()},
+        **{f"encoder_{name}": value for name, value in _encoder_row(facts.encoder).items()},
     }
+
+
+def _encoder_row(encoder: Encoder | None) -> dict[str, int | None]:
+    names = (field.name for field in fields(Encoder))
+    return {name: None if encoder is None else getattr(encoder, name) for name in names}
 
 
 _DTYPE_FORMATS: Final = {

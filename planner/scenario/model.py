@@ -41,6 +41,8 @@ class Engine:
     draft_model: str | None = None
     speculative_tokens: int | None = None
     speculative_acceptance: float | None = None
+    images_per_prompt: int | None = None
+    videos_per_prompt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

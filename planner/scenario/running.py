@@ -32,6 +32,9 @@ class ServingBuilder(Builder):
             return Engine(self.name("engines", item, path))
         settings = {key: value for key, value in item.items() if key not in _ENGINE_AXES}
         settings["name"] = self.name("engines", item.get("name", DEFAULT_ENGINE), (*path, "name"))
+        limits = settings.pop("limit_mm_per_prompt", None)
+        if isinstance(limits, Mapping):
+            settings |= {f"{kind}s_per_prompt": number for kind, number in limits.items()}
         for axis in _ENGINE_AXES:
             if axis in item:
                 self.once(axis, fixed, {}, (*path, axis))

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from planner.estimate.inference import host, working
+from planner.estimate.inference import encoder, host, working
 from planner.estimate.inference import pool as pools
 from planner.estimate.inference.draft import draft_weights_bytes
 from planner.estimate.inference.limits import impossible_reason, notes, unsupported_reason
@@ -63,7 +63,9 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     `unsupported_reason`,
     `impossible_reason`, `note`.
     """
-    facts = prepare(cells, tables).with_columns(*pools.cache_rates(), *pools.layer_groups())
+    facts = prepare(cells, tables).with_columns(
+        *pools.cache_rates(), *pools.layer_groups(), *encoder.count_columns()
+    )
     phases = facts.with_columns(*_sequence_columns()).with_columns(*_phase_columns())
     items = (
         phases.with_columns(_phase())
@@ -107,17 +109,30 @@ def _sequence_columns() -> list[pl.Expr]:
 
 
 def _working(bound: Bound) -> tuple[pl.Expr, pl.Expr]:
-    """Activations and logits of a step at a bound: the larger of the two peaks, booked apart."""
-    held = pl.col("holds_moe_workspace")
-    workspace = working.moe_workspace_bytes(bound)
-    output = working.step_output_bytes()
-    forward = _layer_peak(bound)
-    logits = working.logit_peak_bytes(bound) + output
-    forward_binds = _layer_peak("expected") >= working.logit_peak_bytes() + output
-    peak = pl.max_horizontal(forward, logits)
-    kept = working.resident_bytes(bound) + workspace * held
-    activations = kept + pl.when(forward_binds).then(peak).otherwise(output)
-    return activations, pl.when(forward_binds).then(0.0).otherwise(peak - output)
+    """Activations and logits of a step at a bound: the largest of three peaks, booked apart.
+
+    The forward step, the logits, or the encoder before both, whose pictures are alive in all.
+    """
+    forward, logits, pictures = _peaks(bound)
+    peak = pl.max_horizontal(forward, logits, pictures)
+    forward_expected, logits_expected, pictures_expected = _peaks("expected")
+    logits_bind = logits_expected > pl.max_horizontal(forward_expected, pictures_expected)
+    beside = _kept_through_step(bound) + working.step_output_bytes()
+    activations = pl.when(logits_bind).then(beside).otherwise(peak)
+    return activations, pl.when(logits_bind).then(peak - beside).otherwise(0.0)
+
+
+def _peaks(bound: Bound) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
+    """Working memory at the end of a layer, of the logits, and of the encoder."""
+    kept = _kept_through_step(bound)
+    logits = working.logit_peak_bytes(bound) + working.step_output_bytes()
+    pictures = constant("activation_base_bytes", bound) + encoder.encoder_peak_bytes(bound)
+    return kept + _layer_peak(bound), kept + logits, pictures
+
+
+def _kept_through_step(bound: Bound) -> pl.Expr:
+    workspace = working.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
+    return working.resident_bytes(bound) + workspace
 
 
 def _layer_peak(bound: Bound) -> pl.Expr:
@@ -145,7 +160,9 @@ def _phase_columns() -> list[pl.Expr]:
             logits.alias(f"step_logits_{bound}"),
             _inner_stage(bound).alias(f"inner_stage_activations_{bound}"),
         ]
-    return exprs
+    forward, logits, _ = _peaks("expected")
+    text = pl.max_horizontal(forward, logits) - working.tower_bytes()
+    return [*exprs, text.alias("text_peak_bytes")]
 
 
 def _inner_stage(bound: Bound) -> pl.Expr:

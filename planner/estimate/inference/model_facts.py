@@ -129,5 +129,6 @@ def model_facts(tables: Tables) -> pl.LazyFrame:
         "tied_silently",
         "multimodal_parameters",
         (pl.col("multimodal_parameters") > 0).alias("has_towers"),
+        pl.col("^encoder_.*$"),
     )
     return sizes.join(layers, on="model", how="left").join(largest, on="model", how="left")

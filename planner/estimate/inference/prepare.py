@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from planner.estimate.inference import encoder
 from planner.estimate.inference.draft import with_draft
 from planner.estimate.inference.model_facts import (
     format_columns,
@@ -44,6 +45,8 @@ INPUTS: Final[dict[str, Any]] = {
     "has_host_weights": pl.Boolean,
     "draft_model": pl.String,
     "speculative_tokens": pl.Int64,
+    "images_per_prompt": pl.Int64,
+    "videos_per_prompt": pl.Int64,
     "attention": pl.String,
     "gpu": pl.String,
     "gpu_count": pl.Int64,
@@ -96,7 +99,8 @@ def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     return (
         inputs.join(facts, on=list(_FACT_KEYS), how="left", nulls_equal=True, maintain_order="left")
         .with_columns(*_defaults())
-        .with_columns(*_steps())
+        .with_columns(*encoder.film_columns())
+        .with_columns(*_steps(), *encoder.item_columns())
     )
 
 
@@ -166,6 +170,7 @@ def _defaults() -> list[pl.Expr]:
         .then("default_batched_tokens_large")
         .otherwise("default_batched_tokens")
     )
+    pictures = pl.when("has_towers").then("multimodal_batched_tokens").otherwise(0.0)
     own = pl.when(pl.col("weight_format") == "fp32").then(4.0).otherwise(2.0)
     context = pl.coalesce(
         "context_tokens",
@@ -176,7 +181,9 @@ def _defaults() -> list[pl.Expr]:
     )
     return [
         pl.col("max_num_seqs").fill_null(seqs).cast(pl.Float64).alias("step_sequences"),
-        pl.col("max_num_batched_tokens").fill_null(batched).alias("batched_tokens"),
+        pl.col("max_num_batched_tokens")
+        .fill_null(pl.max_horizontal(batched, pictures))
+        .alias("batched_tokens"),
         pl.col("gpu_memory_utilization").is_null().alias("is_default_fraction"),
         pl.col("gpu_memory_utilization").fill_null(pl.col("default_memory_fraction")),
         pl.col("block_size").fill_null(pl.col("block_tokens")).alias("block"),
@@ -221,7 +228,9 @@ def _steps() -> list[pl.Expr]:
         .otherwise(pl.coalesce(micro, chunked * pl.col("sequences")))
     )
     rows = (
-        pl.when(pl.col("is_pooled") > 0)
+        pl.when(encoder.is_profiled() & (pl.col("profiles_requests") > 0))
+        .then(encoder.requests())
+        .when(pl.col("is_pooled") > 0)
         .then(pl.min_horizontal("step_sequences", "batched_tokens"))
         .when(pl.col("logits_of_all_tokens") > 0)
         .then(prompt * pl.col("sequences"))

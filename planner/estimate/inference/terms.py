@@ -49,7 +49,8 @@ TERMS: Final[tuple[Term, ...]] = (
         "{step_tokens} tokens x ({hidden_elements_per_token} x {hidden_size} +"
         " {mlp_elements_per_token} x {widest_mlp} / {tensor_parallel_size}) x"
         " {activation_element_bytes} + {activation_base_bytes}, where the forward step is the peak,"
-        " else its output alone; experts' and towers' buffers on top ({engine_profile})",
+        " else its output alone; experts' buffers on top; or the encoder's {profiled_items} items"
+        " of {item_tokens} tokens and {item_rows} rows of {encoder_hidden_size} ({engine_profile})",
         (
             "step_tokens",
             "hidden_elements_per_token",
@@ -59,6 +60,10 @@ TERMS: Final[tuple[Term, ...]] = (
             "tensor_parallel_size",
             "activation_element_bytes",
             "activation_base_bytes",
+            "profiled_items",
+            "item_tokens",
+            "item_rows",
+            "encoder_hidden_size",
             "engine_profile",
         ),
         "engine profile: profiling peaks in engine logs",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from planner.estimate.inference import encoder
 from planner.estimate.inference.constants import constant
 from planner.estimate.inference.host import has_head_on_gpu
 from planner.estimate.ledger import Bound
@@ -100,7 +101,11 @@ def latent_scratch_bytes(bound: Bound = "expected") -> pl.Expr:
 
 
 def tower_bytes(bound: Bound = "expected") -> pl.Expr:
-    """What profiling a multimodal model adds: encoder outputs kept beside their embeddings."""
+    """What profiling a multimodal model adds: the pictures and what the encoder makes of them.
+
+    Where a family's largest picture is not known: outputs beside their embeddings, and a range for
+    the encoder.
+    """
     kept = (
         constant("tower_elements_per_token", bound)
         * pl.col("step_tokens")
@@ -108,7 +113,8 @@ def tower_bytes(bound: Bound = "expected") -> pl.Expr:
         * pl.col("activation_element_bytes")
     )
     size = kept + constant("tower_base_bytes", bound)
-    return pl.when(pl.col("has_towers")).then(size).otherwise(0.0)
+    unknown = pl.when(pl.col("has_towers")).then(size).otherwise(0.0)
+    return pl.when(encoder.is_profiled()).then(encoder.kept_bytes(bound)).otherwise(unknown)
 
 
 def logit_peak_bytes(bound: Bound = "expected") -> pl.Expr:

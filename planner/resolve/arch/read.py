@@ -134,7 +134,7 @@ def _read(
         config.assume(f"model_type '{data['model_type']}' is read as '{kind}'")
     composite = composites().get(kind)
     if composite is None:
-        text, beside = config, []
+        text, beside, encoder = config, [], None
         family = families()[kind]
         root, head = family.root, family.head
         tied = family.always_tied or bool(config.get("tie_word_embeddings", False))
@@ -161,6 +161,8 @@ def _read(
         if not alone:
             composite.parts(config, text, sheet)
         beside = tensors_of([((), sheet.entries)])
+        largest = None if alone else composite.encoder
+        encoder = None if largest is None else largest(config, text)
     if text.get("add_cross_attention"):
         raise text.problem("add_cross_attention: a decoder with cross-attention is not covered")
     mtp = mtp_layers(text) if include_mtp else 0
@@ -185,6 +187,7 @@ def _read(
         layers=tuple(decoder.layers),
         source=source,
         logit_softcap=flag(text, family.logit_softcap),
+        encoder=encoder,
         quantization=quantized,
         quantization_method=method,
         assumptions=tuple(config.assumptions),

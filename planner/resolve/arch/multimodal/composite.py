@@ -8,6 +8,7 @@ from functools import partial
 from typing import Literal
 
 from planner.resolve.arch.config import Config
+from planner.resolve.arch.encoders import EncoderRule
 from planner.resolve.arch.sheet import Sheet
 from planner.resolve.arch.towers.known import write_tower
 
@@ -31,7 +32,7 @@ class Composite:
         prefix: what the parts beside it are called under.
         head: the LM head's name.
         tie: whose tie flag rules: the whole config's (`top`), the text's, or `either`.
-        role: what the parts are booked under.
+        encoder: the largest picture or film, where it is known.
     """
 
     types: tuple[str, ...]
@@ -44,6 +45,7 @@ class Composite:
     flat: bool = False
     inside: str = ""
     text_class: bool = False
+    encoder: EncoderRule | None = None
 
 
 # A model that keeps a whole text model with its head, and its towers beside that.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.resolve.arch import encoders
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.multimodal.composite import Composite, vision
 from planner.resolve.arch.sheet import Sheet
@@ -73,10 +74,14 @@ def _gemma4_unified(config: Config, text: Config, s: Sheet) -> None:
 
 
 COMPOSITES = (
-    Composite(types=("gemma3",), parts=vision(projector=gemma3_projector)),
+    Composite(
+        types=("gemma3",),
+        parts=vision(projector=gemma3_projector),
+        encoder=encoders.gemma3,
+    ),
     Composite(types=("shieldgemma2",), parts=vision(projector=gemma3_projector), tie="either"),
     Composite(types=("paligemma",), parts=vision(projector=_paligemma)),
     Composite(types=("gemma3n",), parts=_gemma3n),
-    Composite(types=("gemma4",), parts=_gemma4),
+    Composite(types=("gemma4",), parts=_gemma4, encoder=encoders.gemma4),
     Composite(types=("gemma4_unified",), parts=_gemma4_unified),
 )

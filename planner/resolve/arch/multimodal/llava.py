@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.resolve.arch import encoders
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.multimodal.composite import Composite, Parts, two_linears, vision
 from planner.resolve.arch.sheet import Sheet
@@ -40,8 +41,17 @@ def _video_llama3(config: Config, text: Config, s: Sheet) -> None:
 
 
 COMPOSITES = (
-    Composite(types=("llava",), parts=vision(projector=two_linears()), tie="either"),
-    Composite(types=("llava_next",), parts=_with_newline(vision(projector=two_linears()))),
+    Composite(
+        types=("llava",),
+        parts=vision(projector=two_linears()),
+        tie="either",
+        encoder=encoders.llava,
+    ),
+    Composite(
+        types=("llava_next",),
+        parts=_with_newline(vision(projector=two_linears())),
+        encoder=encoders.llava,
+    ),
     Composite(
         types=("llava_onevision", "llava_next_video"),
         parts=_with_newline(vision(projector=two_linears())),

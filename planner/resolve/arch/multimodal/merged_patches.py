@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.resolve.arch import encoders
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.multimodal.composite import Composite, around_lm, vision
 from planner.resolve.arch.sheet import Sheet
@@ -152,11 +153,13 @@ def _minimax_m3(config: Config, text: Config, s: Sheet) -> None:
 
 
 COMPOSITES = (
-    Composite(types=("internvl", "qianfan_ocr"), parts=vision(projector=_internvl)),
+    Composite(types=("internvl",), parts=vision(projector=_internvl), encoder=encoders.internvl),
+    Composite(types=("qianfan_ocr",), parts=vision(projector=_internvl)),
     around_lm(
         types=("internvl_chat",),
         parts=_internvl_chat,
         text="llm_config",
+        encoder=encoders.internvl,
     ),
     around_lm(
         types=("nemotron_h_omni",),
@@ -166,7 +169,11 @@ COMPOSITES = (
     Composite(types=("aya_vision",), parts=vision(projector=_aya_vision)),
     Composite(types=("lfm2_vl",), parts=vision(projector=_lfm2_vl)),
     Composite(types=("lfm3_vl",), parts=vision(projector=_lfm3)),
-    Composite(types=("mistral3", "mistral_large4"), parts=vision(projector=_mistral3)),
+    Composite(
+        types=("mistral3", "mistral_large4"),
+        parts=vision(projector=_mistral3),
+        encoder=encoders.pixtral,
+    ),
     Composite(types=("cosmos3_edge",), parts=vision("visual", projector=_cosmos_edge)),
     Composite(types=("ernie4_5_vl_moe",), parts=_ernie, flat=True),
     Composite(types=("minimax_m3_vl",), parts=vision(projector=_minimax_m3), tie="either"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.resolve.arch import encoders
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.multimodal.composite import Composite, around_lm, vision
 from planner.resolve.arch.sheet import Sheet
@@ -49,6 +50,7 @@ COMPOSITES = (
         types=("llama4",),
         parts=_llama4,
         text_class=True,
+        encoder=encoders.llama4,
     ),
     Composite(types=("step3p7",), parts=_step),
     Composite(types=("hyperclovax_vision_v2",), parts=vision("vision_model", projector=_clova)),

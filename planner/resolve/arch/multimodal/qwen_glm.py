@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.resolve.arch import encoders
 from planner.resolve.arch.config import Config
 from planner.resolve.arch.multimodal.composite import Composite, vision
 from planner.resolve.arch.multimodal.vector_quantised import codebook
@@ -38,11 +39,16 @@ def _glm_image(config: Config, text: Config, s: Sheet) -> None:
 
 
 COMPOSITES = (
-    Composite(types=("qwen2_vl", "qwen2_5_vl"), parts=VISUAL, flat=True, tie="either"),
+    Composite(
+        types=("qwen2_vl", "qwen2_5_vl"),
+        parts=VISUAL,
+        flat=True,
+        tie="either",
+        encoder=encoders.qwen2_vl,
+    ),
+    Composite(types=("qwen3_vl", "qwen3_vl_moe"), parts=VISUAL, encoder=encoders.qwen3_vl),
     Composite(
         types=(
-            "qwen3_vl",
-            "qwen3_vl_moe",
             "glm46v",
             "glmga",
             "exaone4_5",
@@ -52,7 +58,13 @@ COMPOSITES = (
         ),
         parts=VISUAL,
     ),
-    Composite(types=("qwen3_5", "qwen3_5_moe", "qwen4_exp"), parts=VISUAL, text_class=True),
+    Composite(
+        types=("qwen3_5", "qwen3_5_moe"),
+        parts=VISUAL,
+        text_class=True,
+        encoder=encoders.qwen3_vl,
+    ),
+    Composite(types=("qwen4_exp",), parts=VISUAL, text_class=True),
     Composite(types=("qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"), parts=_omni_thinker),
     Composite(
         types=("qwen2_5_omni", "qwen3_omni_moe"),
@@ -62,6 +74,7 @@ COMPOSITES = (
         prefix="thinker.model.",
         head="thinker.lm_head",
     ),
-    Composite(types=("glm4v", "glm4v_moe", "glm_ocr"), parts=VISUAL, tie="either"),
+    Composite(types=("glm4v", "glm4v_moe"), parts=VISUAL, tie="either", encoder=encoders.glm4v),
+    Composite(types=("glm_ocr",), parts=VISUAL, tie="either"),
     Composite(types=("glm_image",), parts=_glm_image, tie="text"),
 )
