@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from planner.documents import check_document, load_document
 from planner.errors import InputProblems, Problem, did_you_mean
+from planner.resolve.engine_families import BY_MODEL_TYPE, Families, FamilyConstant
 
 Version = tuple[int, ...]
 _NO_END: Final = 99999
@@ -76,6 +77,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "logits_of_all_tokens",
     "logits_of_micro_batch",
     "bytes_per_logit",
+    "held_bytes_per_logit",
     "large_card_bytes",
     "default_seqs",
     "default_seqs_large",
@@ -103,6 +105,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "cache_share",
     "default_context_tokens",
     "reserves_whole_context",
+    "decode_cache_copies",
     "cache_holds_new_tokens",
     "state_copies",
     "state_element_bytes",
@@ -110,6 +113,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "staged_tensors",
     "places_layers_by_count",
     "rope_bytes_per_width",
+    "rope_spans_model_context",
     "quantises_head",
     "unties_head",
     "has_prompt_buffer",
@@ -131,6 +135,7 @@ DEFAULTS: Final[Mapping[str, float]] = {
     "default_seqs": 1.0,
     "default_seqs_large": 1.0,
     "large_card_bytes": 0.0,
+    "decode_cache_copies": 1.0,
     "state_copies": 1.0,
     "state_element_bytes": 2.0,
 }
@@ -160,6 +165,7 @@ class Profile:
     inside_fraction: str = ""
     on_top: str = ""
     note: str = ""
+    by_model_type: Families = field(default_factory=dict)
 
     @property
     def versions(self) -> str:
@@ -177,6 +183,7 @@ class Engine:
     title: str
     aliases: tuple[str, ...]
     profiles: tuple[Profile, ...]
+    families: tuple[FamilyConstant, ...] = ()
     notes: str = ""
     documentation: str = ""
 
@@ -227,6 +234,7 @@ def read_engine(path: Path) -> Engine:
         title=data["title"],
         aliases=tuple(data.get("aliases", ())),
         profiles=tuple(_profile(data["engine"], entry, common) for entry in data["profiles"]),
+        families=tuple(_family(entry) for entry in data.get("by_model_type", ())),
         notes=data.get("notes", ""),
         documentation=data.get("documentation", ""),
     )
@@ -250,7 +258,33 @@ def _unknown(document: Any) -> list[Problem]:
         if isinstance(constants, dict)
         for name in constants
         if name not in CONSTANTS
+    ] + [
+        document.problem(
+            ("by_model_type", index, "constant"),
+            "unknown-constant",
+            f"'{name}' is no engine constant that may differ by model type",
+            did_you_mean(str(name), BY_MODEL_TYPE),
+        )
+        for index, name in _named_by_type(data)
+        if name not in BY_MODEL_TYPE
     ]
+
+
+def _named_by_type(data: Mapping[str, Any]) -> list[tuple[int, Any]]:
+    entries = enumerate(data.get("by_model_type") or [])
+    return [
+        (index, e["constant"]) for index, e in entries if isinstance(e, dict) and "constant" in e
+    ]
+
+
+def _family(entry: Mapping[str, Any]) -> FamilyConstant:
+    return FamilyConstant(
+        name=entry["constant"],
+        model_types=tuple(entry["model_types"]),
+        first=parse_version(f"{entry.get('from', '0')}.0") or (),
+        below=parse_version(f"{entry.get('below', _NO_END + 1)}.0") or (),
+        constant=_constant(entry["constant"], entry),
+    )
 
 
 def _profile(engine: str, entry: Mapping[str, Any], common: Mapping[str, Any]) -> Profile:

@@ -119,6 +119,7 @@ def model_facts(tables: Tables) -> pl.LazyFrame:
     )
     sizes = tables.models.select(
         "model",
+        "model_type",
         "hidden_size",
         "vocab_size",
         "num_hidden_layers",

@@ -19,6 +19,7 @@ from planner.estimate.inference.model_facts import (
 )
 from planner.estimate.kv_cache import SPLIT_EVEN, SPLIT_WITH_OUTPUT, cache_by_rank, element_bytes
 from planner.estimate.weights import weights_by_rank
+from planner.resolve.engine_families import with_families
 from planner.resolve.tables import Tables
 
 INPUTS: Final[dict[str, Any]] = {
@@ -102,10 +103,13 @@ def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
 
 def _facts(keys: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     """Everything known about each combination of _FACT_KEYS, one row a combination."""
+    constants = tables.engines.drop("by_model_type")
+    by_model = keys.join(
+        constants, on=["engine", "engine_version"], how="left", nulls_equal=True
+    ).join(model_facts(tables), on="model", how="left")
     profiled = (
-        keys.join(tables.engines, on=["engine", "engine_version"], how="left", nulls_equal=True)
+        with_families(by_model, tables.engines)
         .join(gpu_facts(tables), on="gpu", how="left")
-        .join(model_facts(tables), on="model", how="left")
         .join(stored_facts(tables), on="model", how="left")
         .join(format_facts(tables), on="weight_format", how="left")
         .with_columns(*format_columns())

@@ -230,15 +230,22 @@ def resident_bytes(bound: Bound = "expected") -> pl.Expr:
         constant("activation_base_bytes", bound)
         + tower_bytes(bound)
         + quantised_scratch_bytes(bound)
-        + layer_rope_bytes()
         + prompt_buffer_bytes()
     )
 
 
 def layer_rope_bytes() -> pl.Expr:
-    """Rotary tables that each layer keeps of its own: layers x context x width x bytes."""
+    """Rotary tables that each layer keeps of its own: layers x positions x width x bytes.
+
+    Of the run's context (AutoAWQ), or of the longest of the model, made anew for a longer prompt
+    (Transformers up to 4.40 to 4.47, modeling_qwen2.py Qwen2RotaryEmbedding._set_cos_sin_cache).
+    """
     width = pl.col("rope_bytes_per_width") * pl.col("rotary_width").fill_null(0)
-    return width * pl.col("room_tokens") * pl.col("num_hidden_layers")
+    longest = pl.max_horizontal("room_tokens", "max_position_embeddings")
+    whole = pl.col("rope_spans_model_context") > 0
+    positions = pl.when(whole).then(longest).otherwise("room_tokens")
+    layers = pl.col("num_hidden_layers") / pl.col("pipeline_parallel_size")
+    return width * positions * layers
 
 
 def prompt_buffer_bytes() -> pl.Expr:
