@@ -45,6 +45,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "knows_mla",
     "has_hybrid_cache",
     "ignores_windows",
+    "prefill_ignores_windows",
     "tokens_by_groups",
     "split_counts_output",
     "layer_split_share",

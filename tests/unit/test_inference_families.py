@@ -25,7 +25,37 @@ GPT2 = {
     "n_positions": 1024,
     "vocab_size": 50257,
 }
+MISTRAL = {
+    **CONFIGS["llama-8b"],
+    "model_type": "mistral",
+    "vocab_size": 32000,
+    "max_position_embeddings": 32768,
+    "sliding_window": 4096,
+}
+OPT = {
+    "model_type": "opt",
+    "hidden_size": 4096,
+    "ffn_dim": 16384,
+    "word_embed_proj_dim": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "vocab_size": 50272,
+    "max_position_embeddings": 2048,
+}
+FALCON = {
+    "model_type": "falcon",
+    "hidden_size": 4544,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 71,
+    "multi_query": True,
+    "parallel_attn": True,
+    "new_decoder_architecture": False,
+    "vocab_size": 65024,
+}
 MODELS = (
+    read_config(MISTRAL, model="mistral-7b", source="test"),
+    read_config(OPT, model="opt-6.7b", source="test"),
+    read_config(FALCON, model="falcon-7b", source="test"),
     *(facts(name) for name in CONFIGS),
     read_config({**CONFIGS["llama-8b"], **LLAMA_7B}, model="llama-7b", source="test"),
     read_config(GPT2, model="gpt2-xl", source="test"),
@@ -104,3 +134,58 @@ def test_a_version_that_is_unknown_ranges_over_what_families_had() -> None:
     assert "qwen2" not in profile_of(engine, None).by_model_type
     early = profile_of(engine, "4.20").by_model_type["llama"]["rope_bytes_per_width"]
     assert early.value == 8  # the oldest profile stands in
+
+
+@pytest.mark.parametrize(
+    ("version", "phase", "gib"),
+    [
+        ("4.55.4", "decode", 30000 / 8192),  # 3.66 GiB: every token at 128 KiB
+        ("4.56.2", "prefill", 29936 / 8192),  # the whole prompt until the next step
+        ("5.5.0", "prefill", 29936 / 8192),
+    ],
+)
+def test_windows_of_a_dynamic_cache(version: str, phase: str, gib: float) -> None:
+    """Mistral-7B-v0.1 with a window of 4096: 64 new tokens after a long prompt."""
+    given = {"model": "mistral-7b", "input_tokens": 29936, "output_tokens": 64}
+    (row,) = estimate(run(version, **given))
+    assert mib(row, "kv_cache") / 1024 == pytest.approx(gib, rel=0.004)
+
+
+def test_windows_hold_in_decode_from_4_56() -> None:
+    given = {"model": "mistral-7b", "input_tokens": 1, "output_tokens": 29999}
+    before, after = estimate(run("4.55.4", **given), run("4.56.2", **given))
+    assert mib(before, "kv_cache") == pytest.approx(30000 / 8, rel=0.003)
+    assert mib(after, "kv_cache") == pytest.approx(4096 / 8, rel=0.003)
+
+
+def test_gemma_2_reserves_a_hybrid_cache_for_the_whole_length() -> None:
+    """26 layers of 4096 bytes a token, half of them with a window of 4096."""
+    given = {"model": "gemma-2b", "input_tokens": 4096, "output_tokens": 4096}
+    (row,) = estimate(run("4.47.1", **given))
+    assert row["peak_phase"] == "prefill"
+    assert mib(row, "kv_cache") == pytest.approx(
+        13 * (8192 + 4096) * 4096 / BYTES_PER_MIB, rel=0.01
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "rows", "bytes_each"),
+    [
+        ("llama-7b", "4.30.2", 1900, 2),  # no .float()
+        ("llama-7b", "4.44.2", 1900, 6),
+        ("llama-7b", "4.45.2", 1, 6),
+        ("falcon-7b", "4.44.2", 1900, 2),
+        ("falcon-7b", "4.46.0", 1900, 4),  # cloned whole by generate
+        ("falcon-7b", "4.46.3", 1900, 2),
+        ("falcon-7b", "4.47.1", 1, 2),
+        ("opt-6.7b", "4.57.6", 1900, 2),
+        ("opt-6.7b", "5.0.0", 1, 6),
+        ("gpt2-xl", "4.52.4", 1900, 2),
+        ("gpt2-xl", "4.53.0", 1, 2),
+    ],
+)
+def test_logits_of_the_prompt_by_family(
+    model: str, version: str, rows: int, bytes_each: int
+) -> None:
+    (row,) = estimate(run(version, model=model, input_tokens=1900, output_tokens=1))
+    assert (row["logit_rows"], row["bytes_per_logit"]) == (rows, bytes_each)

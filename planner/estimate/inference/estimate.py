@@ -21,7 +21,6 @@ from planner.estimate.inference.totals import (
     total_columns,
 )
 from planner.estimate.inference.working import constant
-from planner.estimate.kv_cache import sequence_tokens_bytes
 from planner.estimate.ledger import (
     BOUNDS,
     Bound,
@@ -83,12 +82,7 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
 def _sequence_columns() -> list[pl.Expr]:
     """Bytes of one sequence at the whole context and at the prompt, and how many share it."""
     share = pl.col("prefix_cache_share")
-    prompt = sequence_tokens_bytes(
-        pl.col("prompt_tokens"),
-        pl.col("global_token_bytes"),
-        pl.col("local_token_bytes"),
-        pl.col("window"),
-    )
+    prompt = pools.prompt_bytes()
     whole = pools.sequence_bytes(pl.col("room_tokens"))
     return [
         whole.alias("room_sequence_bytes"),

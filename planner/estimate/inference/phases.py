@@ -53,7 +53,9 @@ def held_logit_bytes() -> pl.Expr:
     4.42, which deletes it).
     """
     rows = pl.when(has_head_on_gpu()).then("logit_rows").otherwise(0.0)
-    return rows * pl.col("vocab_size") * pl.col("held_bytes_per_logit")
+    held = pl.col("held_bytes_per_logit")
+    each = pl.when(held > 0).then(pl.max_horizontal(held, "activation_element_bytes"))
+    return rows * pl.col("vocab_size") * each.otherwise(0.0)
 
 
 def untied_head_bytes() -> pl.Expr:

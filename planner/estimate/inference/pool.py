@@ -120,6 +120,21 @@ def sequence_bytes(tokens: pl.Expr) -> pl.Expr:
     return pl.when(grouped).then(paged).otherwise(plain) + pl.col("state_bytes")
 
 
+def prompt_bytes() -> pl.Expr:
+    """Bytes that a prompt alone caches, without constant state.
+
+    An engine may apply windows in the next step only: the sliding layers of Transformers from 4.56
+    keep views of keys and values of the whole prompt (cache_utils.py DynamicSlidingWindowLayer).
+    """
+    tokens, full, local = (
+        pl.col(name) for name in ("prompt_tokens", "global_token_bytes", "local_token_bytes")
+    )
+    late = pl.col("prefill_ignores_windows") > 0
+    whole = tokens * (full + local)
+    windowed = sequence_tokens_bytes(tokens, full, local, pl.col("window"))
+    return pl.when(late).then(whole).otherwise(windowed)
+
+
 def pool_tokens(pool: pl.Expr, *, at_any_context: bool = False) -> pl.Expr:
     """Tokens that an engine prints as the size of its pool.
 
