@@ -65,6 +65,8 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "activation_base_bytes",
     "activation_floor_bytes",
     "moe_workspace_share",
+    "grouped_expert_inputs",
+    "keeps_expert_products",
     "gptq_int4_scratch",
     "unpacks_nf4",
     "int8_load_copies",

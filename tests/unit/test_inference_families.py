@@ -189,3 +189,24 @@ def test_logits_of_the_prompt_by_family(
 ) -> None:
     (row,) = estimate(run(version, model=model, input_tokens=1900, output_tokens=1))
     assert (row["logit_rows"], row["bytes_per_logit"]) == (rows, bytes_each)
+
+
+def test_grouped_experts_hold_rows_sorted_by_expert() -> None:
+    """Mixtral, 2048 tokens x 2 experts: inputs twice and 4 x 14336 elements of the gate at once."""
+    given = {"model": "mixtral", "input_tokens": 2048, "output_tokens": 1}
+    single, first, later = estimate(
+        run("4.57.6", **given), run("5.0.0", **given), run("5.24.0", **given)
+    )
+    rows = 2048 * 2 * 2 / BYTES_PER_MIB
+    before = mib(single, "activations")
+    assert mib(first, "activations") - before == pytest.approx(rows * (2 * 4096 + 4 * 14336))
+    assert mib(later, "activations") - before == pytest.approx(rows * (4096 + 4 * 14336))
+    assert mib(later, "activations_low") < before  # PyTorch before 2.9
+
+
+def test_narrow_experts_keep_their_inputs_to_the_end() -> None:
+    """DeepSeek-V2-Lite, 6 x 1408 of 2048: (2 + 3) x 2048 + 3 x 1408, later 4 x 2048."""
+    given = {"model": "deepseek-lite", "input_tokens": 4096, "output_tokens": 1}
+    first, later = estimate(run("5.0.0", **given), run("5.24.0", **given))
+    less = mib(first, "activations") - mib(later, "activations")
+    assert less == pytest.approx(4096 * 6 * 2 * (2048 + 3 * 1408) / BYTES_PER_MIB)

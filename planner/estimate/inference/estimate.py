@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from planner.estimate.inference import host, phases, working
+from planner.estimate.inference import experts, host, phases, quantised, working
 from planner.estimate.inference import pool as pools
 from planner.estimate.inference.draft import draft_weights_bytes
 from planner.estimate.inference.limits import impossible_reason, notes, unsupported_reason
@@ -92,15 +92,17 @@ def _sequence_columns() -> list[pl.Expr]:
         .alias("prompt_sequence_bytes"),
         (pl.col("sequences") * (1 - share) + share).alias("stored_sequences"),
         (pl.col("global_token_bytes") + pl.col("local_token_bytes")).alias("kv_bytes_per_token"),
-        (constant("activation_base_bytes") + working.unpacked_matrix_bytes()).alias("fixed_bytes"),
-        working.quantising_reserve_bytes().alias("quantising_reserve_bytes"),
+        (constant("activation_base_bytes") + quantised.unpacked_matrix_bytes()).alias(
+            "fixed_bytes"
+        ),
+        quantised.quantising_reserve_bytes().alias("quantising_reserve_bytes"),
     ]
 
 
 def _working(bound: Bound) -> tuple[pl.Expr, pl.Expr]:
     """Activations and logits of a step at a bound: the larger of the two peaks, booked apart."""
     held = pl.col("holds_moe_workspace")
-    workspace = working.moe_workspace_bytes(bound)
+    workspace = experts.moe_workspace_bytes(bound)
     output = working.step_output_bytes()
     forward = _layer_peak(bound)
     logits = working.logit_peak_bytes(bound) + output
@@ -116,13 +118,14 @@ def _layer_peak(bound: Bound) -> pl.Expr:
 
     At least what a warm-up takes, where an engine is measured with one, and what loading held.
     """
-    workspace = working.moe_workspace_bytes(bound) * (1 - pl.col("holds_moe_workspace"))
-    experts = working.expert_layer_bytes(bound) + workspace
+    workspace = experts.moe_workspace_bytes(bound) * (1 - pl.col("holds_moe_workspace"))
+    grouped = experts.grouped_expert_bytes(bound)
+    routed = experts.expert_layer_bytes(bound) + workspace + grouped
     attention = working.latent_scratch_bytes(bound) + working.eager_score_bytes(bound)
-    mlp = pl.max_horizontal(working.dense_layer_bytes(bound), experts) + host.staged_bytes(bound)
+    mlp = pl.max_horizontal(working.dense_layer_bytes(bound), routed) + host.staged_bytes(bound)
     floor = constant("activation_floor_bytes", bound)
     loading = pl.max_horizontal(
-        working.joined_projections_bytes(bound), working.int8_loading_bytes(bound)
+        quantised.joined_projections_bytes(bound), quantised.int8_loading_bytes(bound)
     )
     return pl.max_horizontal(mlp, attention, floor, loading) + host.mask_bytes(bound)
 
@@ -144,7 +147,7 @@ def _inner_stage(bound: Bound) -> pl.Expr:
     return (
         working.resident_bytes(bound)
         + _layer_peak(bound)
-        + working.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
+        + experts.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
         + pl.col("stage_hidden_copies") * working.step_output_bytes()
     )
 
@@ -182,18 +185,18 @@ def _weights(bound: Bound) -> pl.Expr:
     resident = (
         pl.col("rank_weights_bytes") * constant("weights_share", bound)
         + constant("tower_weights_extra_share", bound) * working.tower_weights_bytes()
-        + working.narrow_experts_extra_bytes(bound)
+        + experts.narrow_experts_extra_bytes(bound)
         - working.embedding_on_cpu_bytes()
         - host.host_weights_bytes()
-        - working.quantised_head_bytes()
-        + working.untied_head_bytes()
+        - quantised.quantised_head_bytes()
+        + quantised.untied_head_bytes()
         + draft_weights_bytes(bound)
         + pl.col("allocation_slack_bytes") * (1 - pl.col("carves_weights"))
         + working.rope_cache_bytes()
         + working.layer_rope_bytes()
         + working.absorbed_mla_bytes()
         + working.absorbed_projection_bytes(bound)
-        + working.untied_fp8_head_bytes()
+        + quantised.untied_fp8_head_bytes()
         + working.silently_tied_head_bytes()
     )
     offloaded = pl.col("cpu_offload_gib").fill_null(0.0) * BYTES_PER_GIB
