@@ -23,6 +23,7 @@ BY_MODEL_TYPE: Final[tuple[str, ...]] = (
     "bytes_per_logit",
     "held_bytes_per_logit",
     "ignores_windows",
+    "caches_query_heads",
     "reserves_whole_context",
     "is_always_eager",
 )

@@ -46,6 +46,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "has_hybrid_cache",
     "ignores_windows",
     "prefill_ignores_windows",
+    "caches_query_heads",
     "tokens_by_groups",
     "split_counts_output",
     "layer_split_share",

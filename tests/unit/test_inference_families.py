@@ -52,7 +52,17 @@ FALCON = {
     "new_decoder_architecture": False,
     "vocab_size": 65024,
 }
+FALCON_40B = {
+    "model_type": "falcon",
+    "hidden_size": 8192,
+    "num_hidden_layers": 60,
+    "num_attention_heads": 128,
+    "num_kv_heads": 8,
+    "new_decoder_architecture": True,
+    "vocab_size": 65024,
+}
 MODELS = (
+    read_config(FALCON_40B, model="falcon-40b", source="test"),
     read_config(MISTRAL, model="mistral-7b", source="test"),
     read_config(OPT, model="opt-6.7b", source="test"),
     read_config(FALCON, model="falcon-7b", source="test"),
@@ -210,3 +220,29 @@ def test_narrow_experts_keep_their_inputs_to_the_end() -> None:
     first, later = estimate(run("5.0.0", **given), run("5.24.0", **given))
     less = mib(first, "activations") - mib(later, "activations")
     assert less == pytest.approx(4096 * 6 * 2 * (2048 + 3 * 1408) / BYTES_PER_MIB)
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "model", "elements"),
+    [
+        ("litgpt", "0.5.3", "llama-8b", 32 * 2 * 32 * 128),  # 32 heads instead of 8
+        ("litgpt", "0.5.6", "llama-8b", 32 * 2 * 8 * 128),
+        ("litgpt", "0.5.3", "falcon-7b", 32 * 2 * 64),  # one group stays one
+        ("transformers", "4.57.6", "falcon-40b", 60 * 2 * 128 * 64),
+        ("transformers", "4.57.6", "falcon-7b", 32 * 2 * 64),
+    ],
+)
+def test_keys_and_values_that_are_repeated_before_they_are_cached(
+    engine: str, version: str, model: str, elements: int
+) -> None:
+    (row,) = estimate(run(version, model=model) | {"engine": engine})
+    assert row["kv_bytes_per_token"] == 2 * elements
+
+
+def test_litgpt_keeps_its_logits_in_sixteen_bits() -> None:
+    """2000 rows of 32000 logits in 2 bytes, less than an MLP of four buffers of 11008."""
+    given = {"model": "llama-7b", "input_tokens": 2000, "output_tokens": 1}
+    (row,) = estimate(run("0.5.13", **given) | {"engine": "litgpt"})
+    layer = 2000 * (4 * 4096 + 4 * 11008) * 2 / BYTES_PER_MIB
+    assert mib(row, "logits") == 0
+    assert mib(row, "activations") == pytest.approx(layer + 32)

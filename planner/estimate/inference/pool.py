@@ -20,13 +20,18 @@ def cache_rates() -> list[pl.Expr]:
     """Bytes per token of global and local layers and bytes of constant state, as the engine keeps.
 
     Adds `global_token_bytes`, `local_token_bytes`, `window`, `state_bytes`. An engine that does
-    not know MLA keeps expanded heads; one that ignores windows keeps every token.
+    not know MLA keeps expanded heads; one that ignores windows keeps every token; one that repeats
+    keys and values to all heads before it caches them keeps those (LitGPT up to 0.5.3, litgpt/
+    model.py build_kv_cache; Falcon's new architecture, modeling_falcon.py _split_heads), but the
+    one group of multi-query attention as it is.
     """
     latent = (pl.col("knows_mla") == 0) & pl.col("has_mla")
     kept = pl.when(latent).then("expanded_elements").otherwise("global_elements")
     ignores = pl.col("ignores_windows") > 0
-    kept = kept * _alignment()
-    local = pl.col("local_elements")
+    repeats = pl.col("caches_query_heads") > 0
+    repeated = pl.when(repeats).then(pl.col("queries_per_group").fill_null(1.0)).otherwise(1.0)
+    kept = kept * _alignment() * repeated
+    local = pl.col("local_elements") * repeated
     element = pl.col("cache_element_bytes")
     share = gpu_layer_share()
     state = (
