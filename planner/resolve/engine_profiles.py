@@ -108,6 +108,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "latent_base_bytes",
     "cache_share",
     "default_context_tokens",
+    "default_prompt_tokens",
     "reserves_whole_context",
     "decode_cache_copies",
     "cache_holds_new_tokens",

@@ -246,3 +246,15 @@ def test_litgpt_keeps_its_logits_in_sixteen_bits() -> None:
     layer = 2000 * (4 * 4096 + 4 * 11008) * 2 / BYTES_PER_MIB
     assert mib(row, "logits") == 0
     assert mib(row, "activations") == pytest.approx(layer + 32)
+
+
+def test_a_script_runs_its_own_prompt_where_none_is_told() -> None:
+    """torchao's generate.py: 6 tokens, of 256 that its cache has room for."""
+    given = {"engine": "torchao", "engine_version": "0.9", "input_tokens": None}
+    bare, told = estimate(
+        cell(**given, context_tokens=None), cell(**given, context_tokens=256, output_tokens=200)
+    )
+    assert (bare["prompt_tokens"], bare["room_tokens"]) == (6, 256)
+    assert told["prompt_tokens"] == 56
+    tables_of_angles = 131072 * 128 * 2
+    assert bare["weights_bytes"] == pytest.approx(2 * 8_030_261_248 + tables_of_angles, rel=1e-4)

@@ -212,8 +212,12 @@ def _is_large() -> pl.Expr:
 
 def _steps() -> list[pl.Expr]:
     """Tokens one forward step works on, and rows of logits it makes."""
+    untold = pl.col("context_tokens").is_null() & pl.col("output_tokens").is_null()
+    example = untold & (pl.col("default_prompt_tokens") > 0)
     prompt = pl.coalesce(
-        "input_tokens", pl.col("room_tokens") - pl.col("output_tokens").fill_null(0)
+        "input_tokens",
+        pl.when(example).then("default_prompt_tokens"),
+        pl.col("room_tokens") - pl.col("output_tokens").fill_null(0),
     )
     chunk = pl.col("prefill_chunk_tokens")
     chunked = pl.when(chunk > 0).then(pl.min_horizontal(prompt, chunk)).otherwise(prompt)
