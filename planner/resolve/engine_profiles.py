@@ -171,6 +171,7 @@ class Profile:
     on_top: str = ""
     note: str = ""
     by_model_type: Families = field(default_factory=dict)
+    card_tiers: tuple[Mapping[str, float], ...] = ()
 
     @property
     def versions(self) -> str:
@@ -304,6 +305,7 @@ def _profile(engine: str, entry: Mapping[str, Any], common: Mapping[str, Any]) -
         inside_fraction=entry.get("inside_fraction", ""),
         on_top=entry.get("on_top", ""),
         note=entry.get("note", ""),
+        card_tiers=tuple(entry.get("card_tiers", ())),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import polars as pl
 
 from planner.errors import did_you_mean
+from planner.resolve.engine_cards import TIER_SCHEMA, tier_columns
 from planner.resolve.engine_families import (
     FAMILIES_DTYPE,
     families_at,
@@ -166,7 +167,8 @@ def engines_frame(
 
     Columns: `engine`, `engine_version` (null where not given), `engine_note`, `engine_profile`
     (title and version range), for each of CONSTANTS three: `<name>`, `<name>_low`, `<name>_high`,
-    and `by_model_type`, the constants of model types that have their own.
+    `by_model_type`, the constants of model types that have their own, and the profile's card tiers
+    (TIER_SCHEMA).
     """
     rows = []
     for name, version in dict.fromkeys(used):
@@ -180,6 +182,7 @@ def engines_frame(
         for key, constant in profile.constants.items():
             row |= {key: constant.value, f"{key}_low": constant.low, f"{key}_high": constant.high}
         row["by_model_type"] = families_column(profile.by_model_type)
+        row |= tier_columns(profile.card_tiers)
         rows.append(row)
     return pl.DataFrame(rows, schema=_frame_schema(), orient="row")
 
@@ -187,4 +190,4 @@ def engines_frame(
 def _frame_schema() -> dict[str, Any]:
     text = dict.fromkeys(_TEXT, pl.String)
     numbers = {f"{n}{end}": pl.Float64 for n in CONSTANTS for end in ("", "_low", "_high")}
-    return {**text, **numbers, "by_model_type": FAMILIES_DTYPE}
+    return {**text, **numbers, "by_model_type": FAMILIES_DTYPE, **TIER_SCHEMA}

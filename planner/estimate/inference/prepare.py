@@ -19,8 +19,10 @@ from planner.estimate.inference.model_facts import (
 )
 from planner.estimate.kv_cache import SPLIT_EVEN, SPLIT_WITH_OUTPUT, cache_by_rank, element_bytes
 from planner.estimate.weights import weights_by_rank
+from planner.resolve.engine_cards import of_tier
 from planner.resolve.engine_families import with_families
 from planner.resolve.tables import Tables
+from planner.units import BYTES_PER_GIB, BYTES_PER_MIB
 
 INPUTS: Final[dict[str, Any]] = {
     "model": pl.String,
@@ -65,6 +67,8 @@ _PARALLEL: Final = (
     "data_parallel_size",
     "expert_parallel_size",
 )
+_MANY_RANKS: Final = 4
+"""Tensor-parallel ranks from which engines capture larger batches on the same card."""
 _FAST_LINK_BYTES_PER_SECOND: Final = 2.0e11
 """Above what PCIe reaches (5.0 x16: 128 GB/s both ways): NVLink, Infinity Fabric and the like."""
 
@@ -170,6 +174,8 @@ def _defaults() -> list[pl.Expr]:
         .then("default_batched_tokens_large")
         .otherwise("default_batched_tokens")
     )
+    by_card = of_tier("batched_tokens", pl.col("usable_bytes") / BYTES_PER_GIB)
+    tokens = pl.coalesce("max_num_batched_tokens", by_card, batched)
     own = pl.when(pl.col("weight_format") == "fp32").then(4.0).otherwise(2.0)
     context = pl.coalesce(
         "context_tokens",
@@ -180,9 +186,11 @@ def _defaults() -> list[pl.Expr]:
     )
     return [
         pl.col("max_num_seqs").fill_null(seqs).cast(pl.Float64).alias("step_sequences"),
-        pl.col("max_num_batched_tokens").fill_null(batched).alias("batched_tokens"),
+        tokens.alias("batched_tokens"),
         pl.col("gpu_memory_utilization").is_null().alias("is_default_fraction"),
-        pl.col("gpu_memory_utilization").fill_null(pl.col("default_memory_fraction")),
+        pl.coalesce("gpu_memory_utilization", _fraction(tokens), "default_memory_fraction").alias(
+            "gpu_memory_utilization"
+        ),
         pl.col("block_size").fill_null(pl.col("block_tokens")).alias("block"),
         context.cast(pl.Float64).alias("room_tokens"),
         (pl.col("concurrent_sequences").fill_null(1) / pl.col("data_parallel_size"))
@@ -199,6 +207,25 @@ def _defaults() -> list[pl.Expr]:
             > _FAST_LINK_BYTES_PER_SECOND
         ).alias("has_fast_link"),
     ]
+
+
+def _fraction(tokens: pl.Expr) -> pl.Expr:
+    """Memory fraction that an engine derives from the card: what it keeps free, as a share.
+
+    fixed + ranks x a + tokens of a chunk x b, to three decimals (SGLang server_args.py
+    _handle_gpu_memory_settings from 0.5.3). Null where the profile has no tiers.
+    """
+    card = pl.col("usable_bytes") / BYTES_PER_GIB
+    tp = pl.col("tensor_parallel_size")
+    ranks = tp * pl.col("pipeline_parallel_size")
+    fixed = pl.when(tp < _MANY_RANKS).then(of_tier("reserve_mib", card))
+    reserve = (
+        fixed.otherwise(of_tier("reserve_tp4_mib", card))
+        + of_tier("reserve_rank_mib", card) * ranks
+        + of_tier("reserve_token_mib", card) * tokens
+    )
+    kept = pl.max_horizontal(reserve, of_tier("reserve_least_mib", card))
+    return (1 - kept * BYTES_PER_MIB / pl.col("usable_bytes")).round(3)
 
 
 def _is_large() -> pl.Expr:
