@@ -74,6 +74,8 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "int8_mlp_elements_per_token",
     "joins_projections",
     "awq_scratch",
+    "unpacks_awq_from_tokens",
+    "unpacked_mlp_elements_per_token",
     "awq_mlp_elements_per_token",
     "holds_moe_workspace",
     "tower_elements_per_token",
@@ -190,6 +192,7 @@ class Engine:
     aliases: tuple[str, ...]
     profiles: tuple[Profile, ...]
     families: tuple[FamilyConstant, ...] = ()
+    undated: Mapping[str, Constant] = field(default_factory=dict)
     notes: str = ""
     documentation: str = ""
 
@@ -240,6 +243,7 @@ def read_engine(path: Path) -> Engine:
         title=data["title"],
         aliases=tuple(data.get("aliases", ())),
         profiles=tuple(_profile(data["engine"], entry, common) for entry in data["profiles"]),
+        undated={name: _constant(name, entry) for name, entry in data.get("undated", {}).items()},
         families=tuple(_family(entry) for entry in data.get("by_model_type", ())),
         notes=data.get("notes", ""),
         documentation=data.get("documentation", ""),
@@ -248,7 +252,9 @@ def read_engine(path: Path) -> Engine:
 
 def _unknown(document: Any) -> list[Problem]:
     data = document.data if isinstance(document.data, dict) else {}
-    places: list[tuple[tuple[str | int, ...], Any]] = [(("common",), data.get("common") or {})]
+    places: list[tuple[tuple[str | int, ...], Any]] = [
+        ((part,), data.get(part) or {}) for part in ("common", "undated")
+    ]
     for index, entry in enumerate(data.get("profiles") or []):
         if isinstance(entry, dict):
             places.append((("profiles", index, "constants"), entry.get("constants") or {}))

@@ -1,8 +1,9 @@
 """Engine name and version -> the constants of the profile that covers or is nearest to it.
 
 Profiles are data (`planner/catalog/data/engines/*.yaml`). A version outside every range takes the
-nearest one with a wider range and a note, and so does one that is not given, with the newest; a
-text that is no version takes the newest with a range over all of them.
+nearest one with a wider range and a note, and so does one that is not given, with the newest (or
+what the file says of runs without a version); a text that is no version takes the newest with a
+range over all of them.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def _undated(engine: Engine, version: str | None) -> Profile:
         return newest
     if not version:
         note = f"version of {engine.title} not given: newest profile"
-        return replace(newest, constants=_widened(newest), note=_join(newest.note, note))
+        wide = {**newest.constants, **engine.undated} if engine.undated else _widened(newest)
+        return replace(newest, constants=wide, note=_join(newest.note, note))
     note = f"{engine.title} '{version}' is no known version: range over all versions"
     spanning = _spanning(engine.profiles)
     return replace(

@@ -83,6 +83,13 @@ def quantised_scratch_bytes(bound: Bound = "expected") -> pl.Expr:
     return unpacked_matrix_bytes(bound) + pl.when(is_awq).then(output).otherwise(0.0)
 
 
+def unpacks_awq() -> pl.Expr:
+    """Whether a step is long enough for AWQ matrices to be dequantised before they multiply."""
+    least = pl.col("unpacks_awq_from_tokens")
+    is_awq = pl.col("weight_format").str.starts_with("awq").fill_null(False)
+    return is_awq & (least > 0) & (pl.col("step_tokens") >= least)
+
+
 def unpacked_matrix_bytes(bound: Bound = "expected") -> pl.Expr:
     """The largest matrix in 16 bits, for kernels that dequantise it before they multiply.
 
@@ -92,11 +99,14 @@ def unpacked_matrix_bytes(bound: Bound = "expected") -> pl.Expr:
     name = pl.col("weight_format")
     matrix = pl.col("largest_linear_elements") * 2.0
     head = pl.col("embedding_parameters") * pl.col("quantises_head") * 2.0
+    awq = pl.when(unpacks_awq()).then(1.0).otherwise(constant("awq_scratch", bound)) * matrix
     return (
         pl.when(name.str.starts_with("gptq-int4"))
         .then(pl.col("gptq_int4_scratch") * matrix)
         .when(name.str.starts_with("awq"))
-        .then(constant("awq_scratch", bound) * matrix)
+        .then(
+            pl.when(unpacks_awq()).then(matrix).otherwise(constant("awq_scratch", bound) * matrix)
+        )
         .when((pl.col("weight_family") == "nf4") | (name == "fp4-bnb"))
         .then(constant("unpacks_nf4", bound) * pl.max_horizontal(matrix, head))
         .otherwise(0.0)

@@ -10,7 +10,7 @@ import polars as pl
 
 from planner.estimate.inference.constants import constant
 from planner.estimate.inference.host import has_head_on_gpu
-from planner.estimate.inference.quantised import quantised_scratch_bytes
+from planner.estimate.inference.quantised import quantised_scratch_bytes, unpacks_awq
 from planner.estimate.ledger import Bound
 
 __all__ = ["constant"]
@@ -22,13 +22,16 @@ def dense_layer_bytes(bound: Bound = "expected") -> pl.Expr:
     T x (a x hidden + b x widest MLP / TP) x element bytes, with a = 4 (residual, input, output,
     norm) and b = 3 (gate, up, product). Agrees with vLLM's profiling peak where the sampler's is
     smaller (T4, RTX 2060, long V0 prompts) and with the prefill of Transformers. The int8 product
-    of bitsandbytes is made in int32 before it is dequantised (MatMul8bitLt).
+    of bitsandbytes is made in int32 before it is dequantised (MatMul8bitLt). AutoAWQ from 0.2
+    dequantises matrices for long steps and makes no partial sums (awq/modules/linear/gemm.py).
     """
     hidden = constant("hidden_elements_per_token", bound) * pl.col("hidden_size")
     width = pl.col("widest_mlp") / pl.col("tensor_parallel_size")
     wide = constant("int8_mlp_elements_per_token", bound)
     product = pl.when(pl.col("weight_format") == "int8-bnb").then(wide).otherwise(0.0)
-    elements = hidden + (constant("mlp_elements_per_token", bound) + product) * width
+    alive = pl.when(unpacks_awq()).then(constant("unpacked_mlp_elements_per_token", bound))
+    mlp = alive.otherwise(constant("mlp_elements_per_token", bound))
+    elements = hidden + (mlp + product) * width
     return pl.when(width > 0).then(of_step(elements, bound)).otherwise(0.0)
 
 
