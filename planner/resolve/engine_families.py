@@ -24,6 +24,7 @@ BY_MODEL_TYPE: Final[tuple[str, ...]] = (
     "held_bytes_per_logit",
     "ignores_windows",
     "caches_query_heads",
+    "caches_fused_outputs",
     "reserves_whole_context",
     "is_always_eager",
 )

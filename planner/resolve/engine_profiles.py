@@ -47,6 +47,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "ignores_windows",
     "prefill_ignores_windows",
     "caches_query_heads",
+    "caches_fused_outputs",
     "tokens_by_groups",
     "split_counts_output",
     "layer_split_share",

@@ -61,7 +61,18 @@ FALCON_40B = {
     "new_decoder_architecture": True,
     "vocab_size": 65024,
 }
+PHI_3 = {
+    "model_type": "phi3",
+    "hidden_size": 3072,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "vocab_size": 32064,
+    "max_position_embeddings": 4096,
+}
 MODELS = (
+    read_config(PHI_3, model="phi-3-mini", source="test"),
     read_config(FALCON_40B, model="falcon-40b", source="test"),
     read_config(MISTRAL, model="mistral-7b", source="test"),
     read_config(OPT, model="opt-6.7b", source="test"),
@@ -258,3 +269,12 @@ def test_a_script_runs_its_own_prompt_where_none_is_told() -> None:
     assert told["prompt_tokens"] == 56
     tables_of_angles = 131072 * 128 * 2
     assert bare["weights_bytes"] == pytest.approx(2 * 8_030_261_248 + tables_of_angles, rel=1e-4)
+
+
+def test_values_that_are_a_view_keep_the_joined_projection_alive() -> None:
+    """Phi-3-mini: queries and keys of 2 x 3072 elements a layer beside the cache of as many."""
+    given = {"model": "phi-3-mini", "input_tokens": 3000, "output_tokens": 1}
+    views, copies = estimate(run("4.55.4", **given), run("4.56.2", **given))
+    cache = 3000 * 32 * 2 * 3072 * 2 / BYTES_PER_MIB
+    assert mib(copies, "kv_cache") == pytest.approx(cache, rel=1e-3)
+    assert mib(views, "kv_cache") == pytest.approx(2 * cache, rel=1e-3)

@@ -130,6 +130,8 @@ def prompt_bytes() -> pl.Expr:
 
     An engine may apply windows in the next step only: the sliding layers of Transformers from 4.56
     keep views of keys and values of the whole prompt (cache_utils.py DynamicSlidingWindowLayer).
+    Values that are a view of one projection's output keep queries and keys alive with them until
+    the next step joins anew (modeling_phi3.py, DynamicCache before 4.56).
     """
     tokens, full, local = (
         pl.col(name) for name in ("prompt_tokens", "global_token_bytes", "local_token_bytes")
@@ -137,7 +139,10 @@ def prompt_bytes() -> pl.Expr:
     late = pl.col("prefill_ignores_windows") > 0
     whole = tokens * (full + local)
     windowed = sequence_tokens_bytes(tokens, full, local, pl.col("window"))
-    return pl.when(late).then(whole).otherwise(windowed)
+    cached = pl.when(late).then(whole).otherwise(windowed)
+    viewed = pl.col("fused_query_key_elements").fill_null(0) * pl.col("activation_element_bytes")
+    stages = pl.col("pipeline_parallel_size")
+    return cached + pl.col("caches_fused_outputs") * tokens * viewed / stages
 
 
 def pool_tokens(pool: pl.Expr, *, at_any_context: bool = False) -> pl.Expr:

@@ -104,9 +104,7 @@ def unpacked_matrix_bytes(bound: Bound = "expected") -> pl.Expr:
         pl.when(name.str.starts_with("gptq-int4"))
         .then(pl.col("gptq_int4_scratch") * matrix)
         .when(name.str.starts_with("awq"))
-        .then(
-            pl.when(unpacks_awq()).then(matrix).otherwise(constant("awq_scratch", bound) * matrix)
-        )
+        .then(awq)
         .when((pl.col("weight_family") == "nf4") | (name == "fp4-bnb"))
         .then(constant("unpacks_nf4", bound) * pl.max_horizontal(matrix, head))
         .otherwise(0.0)
