@@ -181,7 +181,7 @@ class Profile:
         """The range as text."""
         if self.below[0] >= _NO_END:
             return "of any version"
-        return f"from {_dotted(self.first[:2])} to below {_dotted(self.below[:-1])}"
+        return f"from {_dotted(self.first[:-1])} to below {_dotted(self.below[:-1])}"
 
 
 @dataclass(frozen=True, slots=True)
