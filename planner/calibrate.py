@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -114,7 +115,25 @@ def profile_text(engine: Engine, profile: Profile, result: Calibration, source: 
         elif profile.constants[name].source:
             old = profile.constants[name]
             lines.append(_line(name, old.value, _error(old), old.points, old.source))
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_tiers(profile), *_families(profile)]) + "\n"
+
+
+def _tiers(profile: Profile) -> list[str]:
+    if not profile.card_tiers:
+        return []
+    entries = (", ".join(f"{key}: {n:g}" for key, n in tier.items()) for tier in profile.card_tiers)
+    return ["    card_tiers:", *(f"      - {{{entry}}}" for entry in entries)]
+
+
+def _families(profile: Profile) -> list[str]:
+    """What model types have of their own at the version, without a range of versions."""
+    entries = [
+        f"  - {{constant: {name}, value: {own.value:g}, low: {own.low:g}, high: {own.high:g},"
+        f" model_types: [{model_type}], source: {json.dumps(own.source)}}}"
+        for model_type, constants in profile.by_model_type.items()
+        for name, own in constants.items()
+    ]
+    return ["by_model_type:", *entries] if entries else []
 
 
 def _range(version: str, profile: Profile) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from planner.documents import check_document, load_document
 from planner.errors import InputProblems, Problem, did_you_mean
+from planner.resolve.engine_families import BY_MODEL_TYPE, Families, FamilyConstant
 
 Version = tuple[int, ...]
 _NO_END: Final = 99999
@@ -44,6 +45,9 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "knows_mla",
     "has_hybrid_cache",
     "ignores_windows",
+    "prefill_ignores_windows",
+    "caches_query_heads",
+    "caches_fused_outputs",
     "tokens_by_groups",
     "split_counts_output",
     "layer_split_share",
@@ -63,12 +67,16 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "activation_base_bytes",
     "activation_floor_bytes",
     "moe_workspace_share",
+    "grouped_expert_inputs",
+    "keeps_expert_products",
     "gptq_int4_scratch",
     "unpacks_nf4",
     "int8_load_copies",
     "int8_mlp_elements_per_token",
     "joins_projections",
     "awq_scratch",
+    "unpacks_awq_from_tokens",
+    "unpacked_mlp_elements_per_token",
     "awq_mlp_elements_per_token",
     "holds_moe_workspace",
     "tower_elements_per_token",
@@ -83,6 +91,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "logits_of_all_tokens",
     "logits_of_micro_batch",
     "bytes_per_logit",
+    "held_bytes_per_logit",
     "large_card_bytes",
     "default_seqs",
     "default_seqs_large",
@@ -109,7 +118,9 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "latent_base_bytes",
     "cache_share",
     "default_context_tokens",
+    "default_prompt_tokens",
     "reserves_whole_context",
+    "decode_cache_copies",
     "cache_holds_new_tokens",
     "state_copies",
     "state_element_bytes",
@@ -117,6 +128,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "staged_tensors",
     "places_layers_by_count",
     "rope_bytes_per_width",
+    "rope_spans_model_context",
     "quantises_head",
     "unties_head",
     "has_prompt_buffer",
@@ -138,6 +150,7 @@ DEFAULTS: Final[Mapping[str, float]] = {
     "default_seqs": 1.0,
     "default_seqs_large": 1.0,
     "large_card_bytes": 0.0,
+    "decode_cache_copies": 1.0,
     "state_copies": 1.0,
     "state_element_bytes": 2.0,
 }
@@ -167,13 +180,15 @@ class Profile:
     inside_fraction: str = ""
     on_top: str = ""
     note: str = ""
+    by_model_type: Families = field(default_factory=dict)
+    card_tiers: tuple[Mapping[str, float], ...] = ()
 
     @property
     def versions(self) -> str:
         """The range as text."""
         if self.below[0] >= _NO_END:
             return "of any version"
-        return f"from {_dotted(self.first[:2])} to below {_dotted(self.below[:-1])}"
+        return f"from {_dotted(self.first[:-1])} to below {_dotted(self.below[:-1])}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +199,8 @@ class Engine:
     title: str
     aliases: tuple[str, ...]
     profiles: tuple[Profile, ...]
+    families: tuple[FamilyConstant, ...] = ()
+    undated: Mapping[str, Constant] = field(default_factory=dict)
     notes: str = ""
     documentation: str = ""
 
@@ -234,6 +251,8 @@ def read_engine(path: Path) -> Engine:
         title=data["title"],
         aliases=tuple(data.get("aliases", ())),
         profiles=tuple(_profile(data["engine"], entry, common) for entry in data["profiles"]),
+        undated={name: _constant(name, entry) for name, entry in data.get("undated", {}).items()},
+        families=tuple(_family(entry) for entry in data.get("by_model_type", ())),
         notes=data.get("notes", ""),
         documentation=data.get("documentation", ""),
     )
@@ -241,7 +260,9 @@ def read_engine(path: Path) -> Engine:
 
 def _unknown(document: Any) -> list[Problem]:
     data = document.data if isinstance(document.data, dict) else {}
-    places: list[tuple[tuple[str | int, ...], Any]] = [(("common",), data.get("common") or {})]
+    places: list[tuple[tuple[str | int, ...], Any]] = [
+        ((part,), data.get(part) or {}) for part in ("common", "undated")
+    ]
     for index, entry in enumerate(data.get("profiles") or []):
         if isinstance(entry, dict):
             places.append((("profiles", index, "constants"), entry.get("constants") or {}))
@@ -257,7 +278,33 @@ def _unknown(document: Any) -> list[Problem]:
         if isinstance(constants, dict)
         for name in constants
         if name not in CONSTANTS
+    ] + [
+        document.problem(
+            ("by_model_type", index, "constant"),
+            "unknown-constant",
+            f"'{name}' is no engine constant that may differ by model type",
+            did_you_mean(str(name), BY_MODEL_TYPE),
+        )
+        for index, name in _named_by_type(data)
+        if name not in BY_MODEL_TYPE
     ]
+
+
+def _named_by_type(data: Mapping[str, Any]) -> list[tuple[int, Any]]:
+    entries = enumerate(data.get("by_model_type") or [])
+    return [
+        (index, e["constant"]) for index, e in entries if isinstance(e, dict) and "constant" in e
+    ]
+
+
+def _family(entry: Mapping[str, Any]) -> FamilyConstant:
+    return FamilyConstant(
+        name=entry["constant"],
+        model_types=tuple(entry["model_types"]),
+        first=parse_version(f"{entry.get('from', '0')}.0") or (),
+        below=parse_version(f"{entry.get('below', _NO_END + 1)}.0") or (),
+        constant=_constant(entry["constant"], entry),
+    )
 
 
 def _profile(engine: str, entry: Mapping[str, Any], common: Mapping[str, Any]) -> Profile:
@@ -272,6 +319,7 @@ def _profile(engine: str, entry: Mapping[str, Any], common: Mapping[str, Any]) -
         inside_fraction=entry.get("inside_fraction", ""),
         on_top=entry.get("on_top", ""),
         note=entry.get("note", ""),
+        card_tiers=tuple(entry.get("card_tiers", ())),
     )
 
 

@@ -1,8 +1,9 @@
 """Engine name and version -> the constants of the profile that covers or is nearest to it.
 
 Profiles are data (`planner/catalog/data/engines/*.yaml`). A version outside every range takes the
-nearest one with a wider range and a note, and so does one that is not given, with the newest; a
-text that is no version takes the newest with a range over all of them.
+nearest one with a wider range and a note, and so does one that is not given, with the newest (or
+what the file says of runs without a version); a text that is no version takes the newest with a
+range over all of them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ from typing import Any, Final
 import polars as pl
 
 from planner.errors import did_you_mean
+from planner.resolve.engine_cards import TIER_SCHEMA, tier_columns
+from planner.resolve.engine_families import (
+    FAMILIES_DTYPE,
+    families_at,
+    families_column,
+    families_over,
+)
 from planner.resolve.engine_profiles import (
     CONSTANTS,
     Constant,
@@ -61,15 +69,19 @@ def profile_of(engine: Engine, version: str | None) -> Profile:
     wanted = (*wanted, *(0,) * (_VERSION_PARTS - len(wanted)))
     for profile in engine.profiles:
         if profile.first <= wanted < profile.below:
-            return profile
+            return replace(profile, by_model_type=families_at(engine, profile, wanted))
     nearest = _nearest(engine.profiles, wanted)
     note = f"{engine.title} {version} has no profile; that of {nearest.versions} stands in"
-    return replace(nearest, constants=_widened(nearest), note=_join(nearest.note, note))
+    own = families_at(engine, nearest, wanted)
+    return replace(
+        nearest, constants=_widened(nearest), by_model_type=own, note=_join(nearest.note, note)
+    )
 
 
 def _undated(engine: Engine, version: str | None) -> Profile:
     """Builds go by their date; without version the newest; of an unknown one, all of them."""
     newest = engine.profiles[-1]
+    newest = replace(newest, by_model_type=families_at(engine, newest))
     stamp = re.search(r"\d{4}-\d{2}-\d{2}", version or "")
     if stamp:
         return _of_day(engine, date.fromisoformat(stamp.group(0)))
@@ -77,16 +89,26 @@ def _undated(engine: Engine, version: str | None) -> Profile:
         return newest
     if not version:
         note = f"version of {engine.title} not given: newest profile"
-        return replace(newest, constants=_widened(newest), note=_join(newest.note, note))
+        wide = {**newest.constants, **engine.undated} if engine.undated else _widened(newest)
+        return replace(newest, constants=wide, note=_join(newest.note, note))
     note = f"{engine.title} '{version}' is no known version: range over all versions"
-    return replace(newest, constants=_spanning(engine.profiles), note=_join(newest.note, note))
+    spanning = _spanning(engine.profiles)
+    return replace(
+        newest,
+        constants=spanning,
+        by_model_type=families_over(engine, spanning),
+        note=_join(newest.note, note),
+    )
 
 
 def _of_day(engine: Engine, day: date) -> Profile:
     """The newest profile released by a day."""
     dated = [p for p in engine.profiles if p.released and p.released <= day]
     chosen = dated[-1] if dated else engine.profiles[0]
-    return replace(chosen, note=_join(chosen.note, f"profile chosen by date {day}"))
+    own = families_at(engine, chosen)
+    return replace(
+        chosen, by_model_type=own, note=_join(chosen.note, f"profile chosen by date {day}")
+    )
 
 
 def _nearest(profiles: Iterable[Profile], wanted: Version) -> Profile:
@@ -146,8 +168,9 @@ def engines_frame(
     """One row per (engine, engine_version) in use: constants, their range, and the note.
 
     Columns: `engine`, `engine_version` (null where not given), `engine_note`, `engine_profile`
-    (title and version range), and for each of CONSTANTS three: `<name>`, `<name>_low`,
-    `<name>_high`.
+    (title and version range), for each of CONSTANTS three: `<name>`, `<name>_low`, `<name>_high`,
+    `by_model_type`, the constants of model types that have their own, and the profile's card tiers
+    (TIER_SCHEMA).
     """
     rows = []
     for name, version in dict.fromkeys(used):
@@ -160,6 +183,8 @@ def engines_frame(
         }
         for key, constant in profile.constants.items():
             row |= {key: constant.value, f"{key}_low": constant.low, f"{key}_high": constant.high}
+        row["by_model_type"] = families_column(profile.by_model_type)
+        row |= tier_columns(profile.card_tiers)
         rows.append(row)
     return pl.DataFrame(rows, schema=_frame_schema(), orient="row")
 
@@ -167,4 +192,4 @@ def engines_frame(
 def _frame_schema() -> dict[str, Any]:
     text = dict.fromkeys(_TEXT, pl.String)
     numbers = {f"{n}{end}": pl.Float64 for n in CONSTANTS for end in ("", "_low", "_high")}
-    return {**text, **numbers}
+    return {**text, **numbers, "by_model_type": FAMILIES_DTYPE, **TIER_SCHEMA}

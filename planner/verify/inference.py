@@ -9,7 +9,7 @@ import polars as pl
 
 from planner.catalog.load import Catalog, load_catalog
 from planner.estimate.inference import estimate_inference
-from planner.estimate.inference.estimate import PREFILL
+from planner.estimate.inference.phases import DECODE, FIRST_STEP, PREFILL
 from planner.estimate.ledger import BOUNDS, item_column, sum_items
 from planner.resolve.tables import Tables
 from planner.units import BYTES_PER_GIB
@@ -191,9 +191,7 @@ def _total() -> tuple[pl.Expr, pl.Expr, pl.Expr]:
     A sum over the GPUs of a layer split counts the working set once a GPU: each peaks in its own
     layers.
     """
-    whole = (pl.col("scope") == "total") & (pl.col("peak_phase") == PREFILL)
-    others = pl.when(whole).then(pl.col("gpu_count").fill_null(1) - 1).otherwise(0)
-    steps = [pl.col(f"inner_stage_activations_{b}") * others for b in BOUNDS]
+    steps = _of_each_gpu()
     allocated = [size + step for size, step in zip(_three("allocated"), steps, strict=True)]
     device = [size + step for size, step in zip(_three("device"), steps, strict=True)]
     reserve = _three("allocator_reserve")
@@ -209,6 +207,26 @@ def _total() -> tuple[pl.Expr, pl.Expr, pl.Expr]:
         for i in range(3)
     ]
     return values[0], values[1], values[2]
+
+
+def _of_each_gpu() -> list[pl.Expr]:
+    """What a sum over GPUs holds beyond the run as a whole: each peaks in a phase of its own.
+
+    A GPU with a share of the layers may peak in the prefill where the whole peaks in a decode step
+    that holds its cache twice.
+    """
+    phase, gpus = pl.col("peak_phase"), pl.col("gpu_count").fill_null(1)
+    whole = (pl.col("scope") == "total") & phase.is_in([PREFILL, FIRST_STEP, DECODE])
+    prompt = (pl.col("prompt_sequence_bytes") - pl.col("state_bytes")) * pl.col("stored_sequences")
+    less = (prompt - pl.col("kv_cache_bytes")) / gpus
+    steps = []
+    for bound in BOUNDS:
+        inner = pl.col(f"inner_stage_activations_{bound}") + less
+        step = pl.col(f"step_activations_{bound}") + pl.col(f"step_logits_{bound}")
+        counted = sum_items(("activations", "logits"), bound)
+        ends = (step + less - counted).clip(0) + (gpus - 1) * inner.clip(0)
+        steps.append(pl.when(whole & (gpus > 1)).then(ends).otherwise(0.0))
+    return steps
 
 
 def _three(name: str) -> list[pl.Expr]:

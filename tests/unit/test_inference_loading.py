@@ -58,10 +58,33 @@ def test_autoawq_holds_joined_projections_twice_until_all_are_joined() -> None:
     assert step_mib(long) > 1.5 * joined  # the scores of a long prompt are the peak
 
 
+def test_autoawq_from_0_2_joins_layer_by_layer_and_dequantises_long_steps() -> None:
+    """From 1024 tokens on, a matrix of 11008 x 4096 in 16 bits."""
+    given = {"model": "llama-7b", "output_tokens": 8}
+    old, new = estimate(
+        run("autoawq", "awq-int4-g128", **given) | {"engine_version": "0.1.8"},
+        run("autoawq", "awq-int4-g128", **given) | {"engine_version": "0.2.5"},
+    )
+    assert step_mib(old) > 700
+    assert step_mib(new) < 200
+    short, long = estimate(
+        *(
+            run("autoawq", "awq-int4-g128", model="llama-7b", input_tokens=tokens)
+            | {"engine_version": "0.2.5"}
+            for tokens in (1023, 1024)
+        )
+    )
+    assert long["fixed_bytes"] - short["fixed_bytes"] == 11008 * 4096 * 2
+
+
 def test_a_projection_that_is_one_matrix_is_not_joined() -> None:
     """What is left is the warm-up of 128 MiB."""
-    (row,) = estimate(run("autoawq", "awq-int4-g128", model="mpt-7b"))
-    assert 128 < step_mib(row) < 200
+    short, long = estimate(
+        run("autoawq", "awq-int4-g128", model="mpt-7b"),
+        run("autoawq", "awq-int4-g128", model="mpt-7b", output_tokens=2048),
+    )
+    assert 128 < step_mib(short) < 200
+    assert long["weights_bytes"] == short["weights_bytes"]  # ALiBi has no rotary tables
 
 
 def test_joined_projections_of_a_stored_checkpoint_have_its_bits() -> None:

@@ -156,7 +156,8 @@ def test_quantising_leaves_holes_that_sixteen_bits_do_not() -> None:
     assert quantised["allocator_reserve_bytes"] / GIB > 1.0
     # the head is converted with the other linears
     head = 2 * 128256 * 4096
-    kept = quantised["weights_bytes"] - 128256 * 4096 * 2 - head * 4 / 16
+    angles = 131072 * 128 * 2
+    kept = quantised["weights_bytes"] - 128256 * 4096 * 2 - head * 4 / 16 - angles
     assert kept / (8_030_261_248 - 2 * 128256 * 4096) == pytest.approx(4.5 / 8, rel=0.01)
 
 
@@ -215,16 +216,35 @@ def test_only_a_fraction_left_to_the_engine_widens_the_pool() -> None:
     assert width(left) > width(told) + GIB
 
 
-def test_sglang_derives_its_fraction_from_the_card_since_0_5_3() -> None:
-    given = {"engine": "sglang", "gpu_memory_utilization": None}
-    old, new = estimate(
-        cell(**given, engine_version="0.4.6"), cell(**given, engine_version="0.5.4")
-    )
-    assert old["gpu_memory_utilization"] == pytest.approx(0.88)
-    assert new["gpu_memory_utilization"] == pytest.approx(0.85)
-    # an H100: 13.1 GiB of 79.6 kept free
-    h100 = estimate(cell(**{**given, "gpu_memory_utilization": 0.835}, engine_version="0.5.4"))
-    assert new["kv_pool_low_bytes"] < h100[0]["kv_pool_bytes"] < new["kv_pool_high_bytes"]
+@pytest.mark.parametrize(
+    ("version", "gpu", "card_gib", "ranks", "fraction", "chunk"),
+    [
+        ("0.4.6", "h100-sxm-80gb", 79.19, 1, 0.88, 8192),
+        ("0.4.9", "h100-sxm-80gb", 79.19, 1, 0.874, 8192),  # (79.19 - 9.5 - 0.5) / 79.19
+        ("0.4.9", "l4-24gb", 22.03, 1, 0.868, 2048),  # (22.03 - 2.8 - 0.1) / 22.03
+        ("0.5.4", "t4-16gb", 14.56, 1, 0.749, 2048),  # 528 + 3072 + 128 MiB
+        ("0.5.4", "l4-24gb", 22.03, 1, 0.833, 2048),
+        ("0.5.4", "l40s-48gb", 44.4, 1, 0.849, 4096),
+        ("0.5.4", "h100-sxm-80gb", 79.19, 1, 0.834, 8192),  # 1024 + 12288 + 128 MiB
+        ("0.5.4", "h100-sxm-80gb", 79.19, 8, 0.817, 8192),  # 1536 + 12288 + 1024 MiB
+        ("0.5.4", "b200-sxm-180gb", 178.35, 1, 0.857, 16384),
+    ],
+)
+def test_sglang_derives_its_fraction_from_the_card(
+    version: str, gpu: str, card_gib: float, ranks: int, fraction: float, chunk: int
+) -> None:
+    given = {"engine": "sglang", "gpu_memory_utilization": None, "tensor_parallel_size": ranks}
+    (row,) = estimate(cell(**given, engine_version=version, gpu=gpu, card_gib=card_gib))
+    assert row["gpu_memory_utilization"] == pytest.approx(fraction, abs=0.0011)
+    assert row["batched_tokens"] == chunk
+
+
+def test_a_small_chunk_leaves_sglang_its_least_reserve() -> None:
+    """512 + 512 + 3072 + 128 MiB would be less than the 10 GiB of a card above 60 GiB."""
+    given = {"engine": "sglang", "engine_version": "0.5.4", "gpu_memory_utilization": None}
+    (row,) = estimate(cell(**given, max_num_batched_tokens=2048))
+    assert row["gpu_memory_utilization"] == pytest.approx(1 - 10 / 79.19, abs=0.001)
+    assert row["kv_pool_low_bytes"] < row["kv_pool_bytes"] - 2 * GIB
 
 
 def test_loading_awq_peaks_at_the_second_head_before_any_workspace() -> None:

@@ -75,3 +75,30 @@ def test_a_group_size_that_was_not_printed_may_be_none_at_all(tmp_path: Path) ->
     groups = (8_030_261_248 - 2 * 128256 * 4096) * 20 / 128 / 8 / 2**30
     assert printed["low"] - unknown["low"] == pytest.approx(groups, rel=0.05)
     assert unknown["high"] == printed["high"]
+
+
+def test_a_sum_over_gpus_lets_each_peak_in_a_phase_of_its_own(tmp_path: Path) -> None:
+    """With half of the layers the GPU of the head peaks in the prefill, not in the last step.
+
+    Logits of 1024 x 128256 x 6 bytes and their hidden states of 8 MiB, less half of what two
+    caches of 5120 tokens are above one of 1024, at 128 KiB a token.
+    """
+    given = {
+        "engine": "transformers",
+        "engine_version": "4.41.2",
+        "input_tokens": "1024",
+        "output_tokens": "4096",
+        "max_model_len": "",
+        "max_num_batched_tokens": "",
+        "batch_size": "1",
+        "total_gib": "20",
+        "total_metric": "allocated",
+    }
+    found = estimates(
+        tmp_path,
+        run_line("one", **given, gpu_count="1"),
+        run_line("two", **given, gpu_count="2", scope="total"),
+    )
+    more = (found["two", "total_gib"]["expected"] - found["one", "total_gib"]["expected"]) * 1024
+    logits = 1024 * 128256 * 6 / 2**20 + 8
+    assert more == pytest.approx(logits - (2 * 5120 - 1024) * 0.125 / 2, rel=0.03)

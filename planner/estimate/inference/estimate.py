@@ -6,10 +6,11 @@ from typing import Final
 
 import polars as pl
 
-from planner.estimate.inference import encoder, host, working
+from planner.estimate.inference import encoder, experts, host, phases, quantised, working
 from planner.estimate.inference import pool as pools
 from planner.estimate.inference.draft import draft_weights_bytes
 from planner.estimate.inference.limits import impossible_reason, notes, unsupported_reason
+from planner.estimate.inference.phases import DECODE, FIRST_STEP, LOAD, PREFILL, SERVING
 from planner.estimate.inference.prepare import prepare
 from planner.estimate.inference.totals import (
     budget_columns,
@@ -20,7 +21,6 @@ from planner.estimate.inference.totals import (
     total_columns,
 )
 from planner.estimate.inference.working import constant
-from planner.estimate.kv_cache import sequence_tokens_bytes
 from planner.estimate.ledger import (
     BOUNDS,
     Bound,
@@ -31,10 +31,6 @@ from planner.estimate.solve import solve_columns
 from planner.resolve.tables import Tables
 from planner.units import BYTES_PER_GIB
 
-SERVING: Final = "serving"
-PREFILL: Final = "prefill"
-DECODE: Final = "decode"
-LOAD: Final = "load"
 _DEFAULT_LORA_RANK: Final = 16
 _KEPT: Final = (
     "weights",
@@ -66,9 +62,9 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     facts = prepare(cells, tables).with_columns(
         *pools.cache_rates(), *pools.layer_groups(), *encoder.count_columns()
     )
-    phases = facts.with_columns(*_sequence_columns()).with_columns(*_phase_columns())
+    steps = facts.with_columns(*_sequence_columns()).with_columns(*_phase_columns())
     items = (
-        phases.with_columns(_phase())
+        steps.with_columns(phases.peak_phase())
         .with_columns(*_items())
         .with_columns(*reserve_columns())
         .with_columns(*missing_items(item_column(i, b) for i in _KEPT for b in BOUNDS))
@@ -88,12 +84,7 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
 def _sequence_columns() -> list[pl.Expr]:
     """Bytes of one sequence at the whole context and at the prompt, and how many share it."""
     share = pl.col("prefix_cache_share")
-    prompt = sequence_tokens_bytes(
-        pl.col("prompt_tokens"),
-        pl.col("global_token_bytes"),
-        pl.col("local_token_bytes"),
-        pl.col("window"),
-    )
+    prompt = pools.prompt_bytes()
     whole = pools.sequence_bytes(pl.col("room_tokens"))
     return [
         whole.alias("room_sequence_bytes"),
@@ -103,8 +94,10 @@ def _sequence_columns() -> list[pl.Expr]:
         .alias("prompt_sequence_bytes"),
         (pl.col("sequences") * (1 - share) + share).alias("stored_sequences"),
         (pl.col("global_token_bytes") + pl.col("local_token_bytes")).alias("kv_bytes_per_token"),
-        (constant("activation_base_bytes") + working.unpacked_matrix_bytes()).alias("fixed_bytes"),
-        working.quantising_reserve_bytes().alias("quantising_reserve_bytes"),
+        (constant("activation_base_bytes") + quantised.unpacked_matrix_bytes()).alias(
+            "fixed_bytes"
+        ),
+        quantised.quantising_reserve_bytes().alias("quantising_reserve_bytes"),
     ]
 
 
@@ -131,7 +124,7 @@ def _peaks(bound: Bound) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
 
 
 def _kept_through_step(bound: Bound) -> pl.Expr:
-    workspace = working.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
+    workspace = experts.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
     return working.resident_bytes(bound) + workspace
 
 
@@ -140,13 +133,14 @@ def _layer_peak(bound: Bound) -> pl.Expr:
 
     At least what a warm-up takes, where an engine is measured with one, and what loading held.
     """
-    workspace = working.moe_workspace_bytes(bound) * (1 - pl.col("holds_moe_workspace"))
-    experts = working.expert_layer_bytes(bound) + workspace
+    workspace = experts.moe_workspace_bytes(bound) * (1 - pl.col("holds_moe_workspace"))
+    grouped = experts.grouped_expert_bytes(bound)
+    routed = experts.expert_layer_bytes(bound) + workspace + grouped
     attention = working.latent_scratch_bytes(bound) + working.eager_score_bytes(bound)
-    mlp = pl.max_horizontal(working.dense_layer_bytes(bound), experts) + host.staged_bytes(bound)
+    mlp = pl.max_horizontal(working.dense_layer_bytes(bound), routed) + host.staged_bytes(bound)
     floor = constant("activation_floor_bytes", bound)
     loading = pl.max_horizontal(
-        working.joined_projections_bytes(bound), working.int8_loading_bytes(bound)
+        quantised.joined_projections_bytes(bound), quantised.int8_loading_bytes(bound)
     )
     return pl.max_horizontal(mlp, attention, floor, loading) + host.mask_bytes(bound)
 
@@ -170,41 +164,16 @@ def _inner_stage(bound: Bound) -> pl.Expr:
     return (
         working.resident_bytes(bound)
         + _layer_peak(bound)
-        + working.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
+        + experts.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
         + pl.col("stage_hidden_copies") * working.step_output_bytes()
     )
-
-
-def _phase() -> pl.Expr:
-    """Where the peak is: an engine with a pool reserves all at once, others peak in a phase."""
-    step = pl.col("step_activations_expected") + pl.col("step_logits_expected")
-    prefill = pl.col("prompt_sequence_bytes") * pl.col("stored_sequences") + step
-    base = working.resident_bytes()
-    decode = pl.col("room_sequence_bytes") * pl.col("stored_sequences") + base
-    load = _untied_head()
-    return (
-        pl.when(pl.col("is_pooled") > 0)
-        .then(pl.lit(SERVING))
-        .when((load > prefill) & (load > decode))
-        .then(pl.lit(LOAD))
-        .when(prefill >= decode)
-        .then(pl.lit(PREFILL))
-        .otherwise(pl.lit(DECODE))
-        .alias("peak_phase")
-    )
-
-
-def _untied_head() -> pl.Expr:
-    """A second copy of a tied embedding, alive until the head is tied to it."""
-    copy = pl.col("embedding_parameters") * 2.0 * pl.col("awq_loads_untied_head")
-    is_awq = pl.col("weight_format").str.starts_with("awq")
-    return pl.when(pl.col("tied_embeddings") & is_awq).then(copy).otherwise(0.0)
 
 
 def _items() -> list[pl.Expr]:
     phase = pl.col("peak_phase")
     in_step = phase.is_in([SERVING, PREFILL])
     loading = phase == LOAD  # before the first product: no workspace, no buffer of a kernel yet
+    held_logits = pl.when(phase == FIRST_STEP).then(phases.held_logit_bytes()).otherwise(0.0)
     exprs: list[pl.Expr] = []
     for bound in BOUNDS:
         base = pl.when(loading).then(0.0).otherwise(working.resident_bytes(bound))
@@ -213,14 +182,14 @@ def _items() -> list[pl.Expr]:
             "weights": _weights(bound),
             "adapter": _adapter(),
             "activations": pl.when(in_step).then(step).otherwise(base),
-            "logits": pl.when(in_step).then(f"step_logits_{bound}").otherwise(0.0),
-            "kv_cache": _cache() * _cache_share(bound) * _generated_share(bound),
-            "recurrent_state": _state(),
+            "logits": pl.when(in_step).then(f"step_logits_{bound}").otherwise(held_logits),
+            "kv_cache": phases.cache_bytes() * _cache_share(bound) * _generated_share(bound),
+            "recurrent_state": phases.recurrent_state_bytes(),
             "cuda_context": constant("context_bytes", bound),
             "cuda_graphs": working.graph_bytes(bound),
             "communication": working.communication_bytes(bound),
             "workspace": constant("non_torch_bytes", bound),
-            "staging": pl.when(phase == LOAD).then(_untied_head()).otherwise(0.0),
+            "staging": pl.when(loading).then(phases.untied_head_bytes()).otherwise(0.0),
         }
         exprs += [
             value.cast(pl.Float64).alias(item_column(item, bound)) for item, value in values.items()
@@ -233,17 +202,18 @@ def _weights(bound: Bound) -> pl.Expr:
     resident = (
         pl.col("rank_weights_bytes") * constant("weights_share", bound)
         + constant("tower_weights_extra_share", bound) * working.tower_weights_bytes()
-        + working.narrow_experts_extra_bytes(bound)
+        + experts.narrow_experts_extra_bytes(bound)
         - working.embedding_on_cpu_bytes()
         - host.host_weights_bytes()
-        - working.quantised_head_bytes()
-        + working.untied_head_bytes()
+        - quantised.quantised_head_bytes()
+        + quantised.untied_head_bytes()
         + draft_weights_bytes(bound)
         + pl.col("allocation_slack_bytes") * (1 - pl.col("carves_weights"))
         + working.rope_cache_bytes()
+        + working.layer_rope_bytes()
         + working.absorbed_mla_bytes()
         + working.absorbed_projection_bytes(bound)
-        + working.untied_fp8_head_bytes()
+        + quantised.untied_fp8_head_bytes()
         + working.silently_tied_head_bytes()
     )
     offloaded = pl.col("cpu_offload_gib").fill_null(0.0) * BYTES_PER_GIB
@@ -280,19 +250,3 @@ def _generated_share(bound: Bound) -> pl.Expr:
     grows = (pl.col("peak_phase") == DECODE) & (pl.col("reserves_whole_context") == 0)
     unmade = (1 - constant("generated_share", bound)) * pl.col("output_tokens").fill_null(0)
     return pl.when(grows).then(1 - unmade / pl.col("room_tokens")).otherwise(1.0)
-
-
-def _cache() -> pl.Expr:
-    per_sequence = (
-        pl.when(pl.col("peak_phase").is_in([PREFILL, LOAD]))
-        .then("prompt_sequence_bytes")
-        .otherwise("room_sequence_bytes")
-    )
-    cache = (per_sequence - pl.col("state_bytes")) * pl.col("stored_sequences")
-    return pl.when(pl.col("peak_phase") == LOAD).then(0.0).otherwise(cache)
-
-
-def _state() -> pl.Expr:
-    state = pl.col("state_bytes") * pl.col("sequences")
-    held = pl.when(pl.col("peak_phase") == LOAD).then(0.0).otherwise(state)
-    return pl.when(pl.col("state_bytes") > 0).then(held).otherwise(None)

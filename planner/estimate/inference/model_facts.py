@@ -73,6 +73,17 @@ def model_facts(tables: Tables) -> pl.LazyFrame:
         pl.col("num_experts_per_tok").filter(moe).max().fill_null(0).alias("experts_per_token"),
         moe.sum().cast(pl.Int64).alias("moe_layers"),
         pl.col("num_attention_heads").max().alias("most_heads"),
+        (
+            pl.col("head_dim")
+            * (pl.col("num_attention_heads") + pl.col("num_key_value_heads"))
+            * pl.col("fused_qkv").cast(pl.Int64)
+        )
+        .sum()
+        .alias("fused_query_key_elements"),
+        (pl.col("num_attention_heads") / pl.col("num_key_value_heads"))
+        .filter(pl.col("num_key_value_heads") > 1)
+        .max()
+        .alias("queries_per_group"),
         pl.when(pl.col("qk_rope_head_dim") > 0)
         .then("qk_rope_head_dim")
         .otherwise("head_dim")
@@ -119,6 +130,7 @@ def model_facts(tables: Tables) -> pl.LazyFrame:
     )
     sizes = tables.models.select(
         "model",
+        "model_type",
         "hidden_size",
         "vocab_size",
         "num_hidden_layers",

@@ -20,13 +20,18 @@ def cache_rates() -> list[pl.Expr]:
     """Bytes per token of global and local layers and bytes of constant state, as the engine keeps.
 
     Adds `global_token_bytes`, `local_token_bytes`, `window`, `state_bytes`. An engine that does
-    not know MLA keeps expanded heads; one that ignores windows keeps every token.
+    not know MLA keeps expanded heads; one that ignores windows keeps every token; one that repeats
+    keys and values to all heads before it caches them keeps those (LitGPT up to 0.5.3, litgpt/
+    model.py build_kv_cache; Falcon's new architecture, modeling_falcon.py _split_heads), but the
+    one group of multi-query attention as it is.
     """
     latent = (pl.col("knows_mla") == 0) & pl.col("has_mla")
     kept = pl.when(latent).then("expanded_elements").otherwise("global_elements")
     ignores = pl.col("ignores_windows") > 0
-    kept = kept * _alignment()
-    local = pl.col("local_elements")
+    repeats = pl.col("caches_query_heads") > 0
+    repeated = pl.when(repeats).then(pl.col("queries_per_group").fill_null(1.0)).otherwise(1.0)
+    kept = kept * _alignment() * repeated
+    local = pl.col("local_elements") * repeated
     element = pl.col("cache_element_bytes")
     share = gpu_layer_share()
     state = (
@@ -118,6 +123,26 @@ def sequence_bytes(tokens: pl.Expr) -> pl.Expr:
     paged = pl.when(pl.col("has_hybrid_cache") > 0).then(pages)
     grouped = (pl.col("local_token_bytes") > 0) & (pl.col("has_hybrid_cache") > 0)
     return pl.when(grouped).then(paged).otherwise(plain) + pl.col("state_bytes")
+
+
+def prompt_bytes() -> pl.Expr:
+    """Bytes that a prompt alone caches, without constant state.
+
+    An engine may apply windows in the next step only: the sliding layers of Transformers from 4.56
+    keep views of keys and values of the whole prompt (cache_utils.py DynamicSlidingWindowLayer).
+    Values that are a view of one projection's output keep queries and keys alive with them until
+    the next step joins anew (modeling_phi3.py, DynamicCache before 4.56).
+    """
+    tokens, full, local = (
+        pl.col(name) for name in ("prompt_tokens", "global_token_bytes", "local_token_bytes")
+    )
+    late = pl.col("prefill_ignores_windows") > 0
+    whole = tokens * (full + local)
+    windowed = sequence_tokens_bytes(tokens, full, local, pl.col("window"))
+    cached = pl.when(late).then(whole).otherwise(windowed)
+    viewed = pl.col("fused_query_key_elements").fill_null(0) * pl.col("activation_element_bytes")
+    stages = pl.col("pipeline_parallel_size")
+    return cached + pl.col("caches_fused_outputs") * tokens * viewed / stages
 
 
 def pool_tokens(pool: pl.Expr, *, at_any_context: bool = False) -> pl.Expr:

@@ -20,7 +20,10 @@ from planner.estimate.inference.model_facts import (
 )
 from planner.estimate.kv_cache import SPLIT_EVEN, SPLIT_WITH_OUTPUT, cache_by_rank, element_bytes
 from planner.estimate.weights import weights_by_rank
+from planner.resolve.engine_cards import of_tier
+from planner.resolve.engine_families import with_families
 from planner.resolve.tables import Tables
+from planner.units import BYTES_PER_GIB, BYTES_PER_MIB
 
 INPUTS: Final[dict[str, Any]] = {
     "model": pl.String,
@@ -67,6 +70,8 @@ _PARALLEL: Final = (
     "data_parallel_size",
     "expert_parallel_size",
 )
+_MANY_RANKS: Final = 4
+"""Tensor-parallel ranks from which engines capture larger batches on the same card."""
 _FAST_LINK_BYTES_PER_SECOND: Final = 2.0e11
 """Above what PCIe reaches (5.0 x16: 128 GB/s both ways): NVLink, Infinity Fabric and the like."""
 
@@ -106,10 +111,13 @@ def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
 
 def _facts(keys: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     """Everything known about each combination of _FACT_KEYS, one row a combination."""
+    constants = tables.engines.drop("by_model_type")
+    by_model = keys.join(
+        constants, on=["engine", "engine_version"], how="left", nulls_equal=True
+    ).join(model_facts(tables), on="model", how="left")
     profiled = (
-        keys.join(tables.engines, on=["engine", "engine_version"], how="left", nulls_equal=True)
+        with_families(by_model, tables.engines)
         .join(gpu_facts(tables), on="gpu", how="left")
-        .join(model_facts(tables), on="model", how="left")
         .join(stored_facts(tables), on="model", how="left")
         .join(format_facts(tables), on="weight_format", how="left")
         .with_columns(*format_columns())
@@ -171,6 +179,8 @@ def _defaults() -> list[pl.Expr]:
         .otherwise("default_batched_tokens")
     )
     pictures = pl.when("has_towers").then("multimodal_batched_tokens").otherwise(0.0)
+    by_card = of_tier("batched_tokens", pl.col("usable_bytes") / BYTES_PER_GIB)
+    tokens = pl.coalesce("max_num_batched_tokens", by_card, pl.max_horizontal(batched, pictures))
     own = pl.when(pl.col("weight_format") == "fp32").then(4.0).otherwise(2.0)
     context = pl.coalesce(
         "context_tokens",
@@ -181,11 +191,11 @@ def _defaults() -> list[pl.Expr]:
     )
     return [
         pl.col("max_num_seqs").fill_null(seqs).cast(pl.Float64).alias("step_sequences"),
-        pl.col("max_num_batched_tokens")
-        .fill_null(pl.max_horizontal(batched, pictures))
-        .alias("batched_tokens"),
+        tokens.alias("batched_tokens"),
         pl.col("gpu_memory_utilization").is_null().alias("is_default_fraction"),
-        pl.col("gpu_memory_utilization").fill_null(pl.col("default_memory_fraction")),
+        pl.coalesce("gpu_memory_utilization", _fraction(tokens), "default_memory_fraction").alias(
+            "gpu_memory_utilization"
+        ),
         pl.col("block_size").fill_null(pl.col("block_tokens")).alias("block"),
         context.cast(pl.Float64).alias("room_tokens"),
         (pl.col("concurrent_sequences").fill_null(1) / pl.col("data_parallel_size"))
@@ -204,6 +214,25 @@ def _defaults() -> list[pl.Expr]:
     ]
 
 
+def _fraction(tokens: pl.Expr) -> pl.Expr:
+    """Memory fraction that an engine derives from the card: what it keeps free, as a share.
+
+    fixed + ranks x a + tokens of a chunk x b, to three decimals (SGLang server_args.py
+    _handle_gpu_memory_settings from 0.5.3). Null where the profile has no tiers.
+    """
+    card = pl.col("usable_bytes") / BYTES_PER_GIB
+    tp = pl.col("tensor_parallel_size")
+    ranks = tp * pl.col("pipeline_parallel_size")
+    fixed = pl.when(tp < _MANY_RANKS).then(of_tier("reserve_mib", card))
+    reserve = (
+        fixed.otherwise(of_tier("reserve_tp4_mib", card))
+        + of_tier("reserve_rank_mib", card) * ranks
+        + of_tier("reserve_token_mib", card) * tokens
+    )
+    kept = pl.max_horizontal(reserve, of_tier("reserve_least_mib", card))
+    return (1 - kept * BYTES_PER_MIB / pl.col("usable_bytes")).round(3)
+
+
 def _is_large() -> pl.Expr:
     """Whether an engine uses its defaults for large cards: by memory, and by name or generation."""
     size = pl.col("usable_bytes") >= pl.col("large_card_bytes")
@@ -215,8 +244,12 @@ def _is_large() -> pl.Expr:
 
 def _steps() -> list[pl.Expr]:
     """Tokens one forward step works on, and rows of logits it makes."""
+    untold = pl.col("context_tokens").is_null() & pl.col("output_tokens").is_null()
+    example = untold & (pl.col("default_prompt_tokens") > 0)
     prompt = pl.coalesce(
-        "input_tokens", pl.col("room_tokens") - pl.col("output_tokens").fill_null(0)
+        "input_tokens",
+        pl.when(example).then("default_prompt_tokens"),
+        pl.col("room_tokens") - pl.col("output_tokens").fill_null(0),
     )
     chunk = pl.col("prefill_chunk_tokens")
     chunked = pl.when(chunk > 0).then(pl.min_horizontal(prompt, chunk)).otherwise(prompt)

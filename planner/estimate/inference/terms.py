@@ -80,8 +80,8 @@ TERMS: Final[tuple[Term, ...]] = (
         "kv_cache",
         "kv_cache",
         "{stored_sequences} sequences x {room_tokens} tokens x {kv_bytes_per_token}, windows and"
-        " blocks of {block} applied",
-        ("stored_sequences", "room_tokens", "kv_bytes_per_token", "block"),
+        " blocks of {block} applied; in a decode step x {decode_cache_copies}",
+        ("stored_sequences", "room_tokens", "kv_bytes_per_token", "block", "decode_cache_copies"),
         "layers of the model: cached elements x {cache_element_bytes}",
     ),
     Term(

@@ -7,7 +7,8 @@ from typing import Final
 import polars as pl
 
 from planner.estimate.inference import pool as pools
-from planner.estimate.inference.working import constant, quantising_reserve_bytes
+from planner.estimate.inference.constants import constant
+from planner.estimate.inference.quantised import quantising_reserve_bytes
 from planner.estimate.ledger import BOUNDS, ITEMS, Bound, item_column, sum_items
 
 _TORCH: Final = (

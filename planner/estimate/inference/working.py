@@ -11,6 +11,7 @@ import polars as pl
 from planner.estimate.inference import encoder
 from planner.estimate.inference.constants import constant
 from planner.estimate.inference.host import has_head_on_gpu
+from planner.estimate.inference.quantised import quantised_scratch_bytes, unpacks_awq
 from planner.estimate.ledger import Bound
 
 __all__ = ["constant"]
@@ -22,30 +23,21 @@ def dense_layer_bytes(bound: Bound = "expected") -> pl.Expr:
     T x (a x hidden + b x widest MLP / TP) x element bytes, with a = 4 (residual, input, output,
     norm) and b = 3 (gate, up, product). Agrees with vLLM's profiling peak where the sampler's is
     smaller (T4, RTX 2060, long V0 prompts) and with the prefill of Transformers. The int8 product
-    of bitsandbytes is made in int32 before it is dequantised (MatMul8bitLt).
+    of bitsandbytes is made in int32 before it is dequantised (MatMul8bitLt). AutoAWQ from 0.2
+    dequantises matrices for long steps and makes no partial sums (awq/modules/linear/gemm.py).
     """
     hidden = constant("hidden_elements_per_token", bound) * pl.col("hidden_size")
     width = pl.col("widest_mlp") / pl.col("tensor_parallel_size")
     wide = constant("int8_mlp_elements_per_token", bound)
     product = pl.when(pl.col("weight_format") == "int8-bnb").then(wide).otherwise(0.0)
-    elements = hidden + (constant("mlp_elements_per_token", bound) + product) * width
-    return pl.when(width > 0).then(_of_step(elements, bound)).otherwise(0.0)
+    alive = pl.when(unpacks_awq()).then(constant("unpacked_mlp_elements_per_token", bound))
+    mlp = alive.otherwise(constant("mlp_elements_per_token", bound))
+    elements = hidden + (mlp + product) * width
+    return pl.when(width > 0).then(of_step(elements, bound)).otherwise(0.0)
 
 
-def expert_layer_bytes(bound: Bound = "expected") -> pl.Expr:
-    """The same of a layer that routes to experts, whose buffers are counted apart.
-
-    All of a x hidden where the buffers are freed layer by layer, residual and output (a / 2) where
-    an engine writes into kept ones; and the shared experts.
-    """
-    alive = 1.0 - 0.5 * pl.col("holds_moe_workspace")
-    hidden = constant("hidden_elements_per_token", bound) * alive * pl.col("hidden_size")
-    shared = pl.col("shared_width") / pl.col("tensor_parallel_size")
-    elements = hidden + constant("mlp_elements_per_token", bound) * shared
-    return pl.when(pl.col("moe_layers") > 0).then(_of_step(elements, bound)).otherwise(0.0)
-
-
-def _of_step(elements: pl.Expr, bound: Bound) -> pl.Expr:
+def of_step(elements: pl.Expr, bound: Bound) -> pl.Expr:
+    """Bytes of so many elements for each token of a step."""
     share = constant("prefill_share", bound)
     return share * pl.col("step_tokens") * elements * pl.col("activation_element_bytes")
 
@@ -69,24 +61,6 @@ def eager_score_bytes(bound: Bound = "expected") -> pl.Expr:
     hidden = pl.col("step_tokens") * elements * pl.col("activation_element_bytes")
     size = constant("prefill_share", bound) * (scores + hidden)
     return pl.when(eager).then(size).otherwise(0.0)
-
-
-def moe_workspace_bytes(bound: Bound = "expected") -> pl.Expr:
-    """Buffers of the fused expert kernels: T x top_k x (max(N/2, K) + N) elements.
-
-    N = 2 x expert width on this rank, K = hidden size; the two workspaces of vLLM's Triton
-    experts. Kernels for 4-bit floats bring their own, smaller ones.
-    """
-    ep, tp = pl.col("expert_parallel_size"), pl.col("tensor_parallel_size")
-    cut = pl.when(ep > 1).then(pl.max_horizontal(tp // ep, 1)).otherwise(tp)
-    width = pl.col("expert_width") / cut
-    elements = pl.max_horizontal(width, "hidden_size") + 2 * width
-    chunk = pl.col("moe_chunk_tokens")
-    step = pl.col("step_tokens")
-    at_once = pl.when(chunk > 0).then(pl.min_horizontal(step, chunk)).otherwise(step)
-    routed = at_once * pl.col("experts_per_token") * elements
-    size = constant("moe_workspace_share", bound) * routed * pl.col("activation_element_bytes")
-    return pl.when(pl.col("has_narrow_experts")).then(0.0).otherwise(size)
 
 
 def latent_scratch_bytes(bound: Bound = "expected") -> pl.Expr:
@@ -217,13 +191,6 @@ def absorbed_projection_bytes(bound: Bound = "expected") -> pl.Expr:
     return pl.when(pl.col("has_mla")).then(size).otherwise(0.0)
 
 
-def untied_fp8_head_bytes() -> pl.Expr:
-    """A head of its own that a tied model gets where FP8 checkpoints are loaded untied."""
-    untied = pl.col("tied_embeddings") & (pl.col("weight_family") == "fp8")
-    copy = pl.col("fp8_unties_head") * pl.col("embedding_parameters") * 2.0
-    return pl.when(untied).then(copy).otherwise(0.0)
-
-
 def silently_tied_head_bytes() -> pl.Expr:
     """The head of a model that only its outer class ties, in engines that follow the text part."""
     head = 2.0 * pl.col("embedding_parameters") / pl.col("tensor_parallel_size")
@@ -236,108 +203,27 @@ def resident_bytes(bound: Bound = "expected") -> pl.Expr:
         constant("activation_base_bytes", bound)
         + tower_bytes(bound)
         + quantised_scratch_bytes(bound)
-        + layer_rope_bytes()
         + prompt_buffer_bytes()
     )
 
 
 def layer_rope_bytes() -> pl.Expr:
-    """Rotary tables that each layer keeps of its own: layers x context x width x bytes."""
+    """Rotary tables that each layer keeps of its own: layers x positions x width x bytes.
+
+    Of the run's context (AutoAWQ), or of the longest of the model, made anew for a longer prompt
+    (Transformers up to 4.40 to 4.47, modeling_qwen2.py Qwen2RotaryEmbedding._set_cos_sin_cache).
+    """
     width = pl.col("rope_bytes_per_width") * pl.col("rotary_width").fill_null(0)
-    return width * pl.col("room_tokens") * pl.col("num_hidden_layers")
+    longest = pl.max_horizontal("room_tokens", "max_position_embeddings")
+    whole = pl.col("rope_spans_model_context") > 0
+    positions = pl.when(whole).then(longest).otherwise("room_tokens")
+    layers = pl.col("num_hidden_layers") / pl.col("pipeline_parallel_size")
+    return width * positions * layers
 
 
 def prompt_buffer_bytes() -> pl.Expr:
     """A 16-bit buffer of the widest MLP for the whole context, made once (ExLlama temp_state)."""
     return pl.col("has_prompt_buffer") * 2.0 * pl.col("room_tokens") * pl.col("widest_mlp")
-
-
-def quantised_head_bytes() -> pl.Expr:
-    """What a 16-bit head loses where an engine quantises it with the other linears."""
-    return pl.col("lm_head_weights_bytes") * (1 - _head_share())
-
-
-def untied_head_bytes() -> pl.Expr:
-    """A head of its own beside the embedding it is tied to in the checkpoint.
-
-    LitGPT's GPT makes `lm_head` and `wte` apart and loads one tensor into both (litgpt/model.py,
-    convert_hf_checkpoint.py).
-    """
-    head = 2.0 * pl.col("embedding_parameters") * _head_share()
-    return pl.col("unties_head") * pl.when(pl.col("tied_embeddings")).then(head).otherwise(0.0)
-
-
-def _head_share() -> pl.Expr:
-    """Size of the head as an engine holds it, against 16 bits: scales of groups are counted."""
-    named = pl.col("weight_family").is_in(["nf4", "fp4", "bnb", "int8", "int4", "fp8"])
-    quantised = (pl.col("quantises_head") > 0) & named
-    return pl.when(quantised).then(pl.col("held_bits").fill_null(16.0) / 16).otherwise(1.0)
-
-
-def int8_loading_bytes(bound: Bound = "expected") -> pl.Expr:
-    """What bitsandbytes holds of the largest matrix while it quantises it to int8.
-
-    A 16-bit copy and two int8 copies, by rows and by columns (Int8Params.cuda, double_quant;
-    versions from 0.45 make one): in units of the 16-bit matrix. The others are loaded already.
-    """
-    head = pl.col("embedding_parameters") * pl.col("quantises_head")
-    size = 2.0 * pl.max_horizontal("largest_linear_elements", head)
-    copies = constant("int8_load_copies", bound) * size
-    return pl.when(pl.col("weight_format") == "int8-bnb").then(copies).otherwise(0.0)
-
-
-def joined_projections_bytes(bound: Bound = "expected") -> pl.Expr:
-    """Query, key and value matrices that are alive twice while they are joined into one.
-
-    AutoAWQ joins them layer by layer into new blocks, and the old layers live until the last
-    block is made (LlamaFuser.fuse_transformer, fuse_qkv): all of them in 4 bits, beside the
-    caches of the new blocks. Later versions delete them one by one. A checkpoint whose projection
-    is one matrix has nothing to join.
-    """
-    matrices = pl.col("separate_projection_elements") / pl.col("tensor_parallel_size")
-    held = matrices / pl.col("pipeline_parallel_size") * pl.col("held_bits").fill_null(16.0) / 8
-    return constant("joins_projections", bound) * held
-
-
-def quantising_reserve_bytes(bound: Bound = "expected") -> pl.Expr:
-    """Holes that quantising a loaded model leaves in the allocator's segments.
-
-    A base, and 16-bit copies of the head, the largest matrix. None for 16 and 32 bits.
-    """
-    head = 2.0 * pl.col("embedding_parameters")
-    copies = constant("quantising_head_copies", bound) * head
-    size = constant("quantising_base_bytes", bound) + copies
-    plain = pl.col("weight_family").fill_null("float") == "float"
-    return pl.when(plain).then(0.0).otherwise(size)
-
-
-def quantised_scratch_bytes(bound: Bound = "expected") -> pl.Expr:
-    """16-bit buffers of weight-only kernels: dequantised matrices, AWQ's widest output."""
-    output = (
-        pl.col("awq_mlp_elements_per_token") * pl.col("widest_mlp") * pl.col("step_tokens") * 2.0
-    )
-    is_awq = pl.col("weight_format").str.starts_with("awq")
-    return unpacked_matrix_bytes(bound) + pl.when(is_awq).then(output).otherwise(0.0)
-
-
-def unpacked_matrix_bytes(bound: Bound = "expected") -> pl.Expr:
-    """The largest matrix in 16 bits, for kernels that dequantise it before they multiply.
-
-    GPTQ's ExLlama kernels keep a buffer for it; bitsandbytes unpacks each 4-bit matrix for more
-    than one token (matmul_4bit), the head with it where the head is quantised.
-    """
-    name = pl.col("weight_format")
-    matrix = pl.col("largest_linear_elements") * 2.0
-    head = pl.col("embedding_parameters") * pl.col("quantises_head") * 2.0
-    return (
-        pl.when(name.str.starts_with("gptq-int4"))
-        .then(pl.col("gptq_int4_scratch") * matrix)
-        .when(name.str.starts_with("awq"))
-        .then(constant("awq_scratch", bound) * matrix)
-        .when((pl.col("weight_family") == "nf4") | (name == "fp4-bnb"))
-        .then(constant("unpacks_nf4", bound) * pl.max_horizontal(matrix, head))
-        .otherwise(0.0)
-    )
 
 
 def tower_weights_bytes() -> pl.Expr:
@@ -350,9 +236,3 @@ def embedding_on_cpu_bytes() -> pl.Expr:
     return pl.col("embedding_on_cpu") * pl.when(pl.col("tied_embeddings")).then(0.0).otherwise(
         "embedding_weights_bytes"
     )
-
-
-def narrow_experts_extra_bytes(bound: Bound = "expected") -> pl.Expr:
-    """What MXFP4 kernels hold beyond the padded experts: reordered scales and biases."""
-    extra = constant("mxfp4_experts_extra_share", bound) * pl.col("experts_weights_bytes")
-    return pl.when(pl.col("has_narrow_experts")).then(extra).otherwise(0.0)
