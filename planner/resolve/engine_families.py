@@ -27,6 +27,7 @@ BY_MODEL_TYPE: Final[tuple[str, ...]] = (
     "caches_fused_outputs",
     "reserves_whole_context",
     "is_always_eager",
+    "v2_runner",
 )
 """Constants that a profile file may give by model type."""
 _ENDS: Final = ("", "_low", "_high")
@@ -109,11 +110,11 @@ def families_column(families: Families) -> list[dict[str, Any]]:
 def with_families(cells: pl.LazyFrame, engines: pl.LazyFrame) -> pl.LazyFrame:
     """Cells whose constants are those of their `model_type` where the engine has some.
 
-    Reads `engine`, `engine_version`, `model_type`; `engines` is the frame of engines_frame.
+    Reads `engine`, `engine_version`, `worker`, `model_type`; `engines` as engines_frame gives it.
     """
-    keys = ["engine", "engine_version", "model_type"]
+    keys = ["engine", "engine_version", "worker", "model_type"]
     own = (
-        engines.select("engine", "engine_version", "by_model_type")
+        engines.select(*keys[:-1], "by_model_type")
         .explode("by_model_type")
         .filter(pl.col("by_model_type").is_not_null())
         .unnest("by_model_type")

@@ -12,149 +12,11 @@ from typing import Any, Final
 
 from planner.documents import check_document, load_document
 from planner.errors import InputProblems, Problem, did_you_mean
+from planner.resolve.engine_constants import CONSTANTS, DEFAULTS
 from planner.resolve.engine_families import BY_MODEL_TYPE, Families, FamilyConstant
 
 Version = tuple[int, ...]
 _NO_END: Final = 99999
-CONSTANTS: Final[tuple[str, ...]] = (
-    "is_pooled",
-    "default_memory_fraction",
-    "fraction_of_free",
-    "fraction_of_rest",
-    "counts_context_inside",
-    "counts_graphs_inside",
-    "counts_activations_outside",
-    "block_tokens",
-    "vocab_padding_rows",
-    "has_fused_linears",
-    "keeps_single_experts",
-    "carves_weights",
-    "generated_share",
-    "mxfp4_expert_padding",
-    "nf4_double_quantises",
-    "graph_capture_limit_tokens",
-    "follow_context_limit_tokens",
-    "mla_follows_context",
-    "moe_chunk_tokens",
-    "has_rope_cache",
-    "has_absorbed_mla_copy",
-    "absorbs_mla_projections",
-    "mla_entry_alignment_elements",
-    "large_excludes_a100",
-    "large_needs_hopper",
-    "knows_mla",
-    "has_hybrid_cache",
-    "ignores_windows",
-    "prefill_ignores_windows",
-    "caches_query_heads",
-    "caches_fused_outputs",
-    "tokens_by_groups",
-    "split_counts_output",
-    "layer_split_share",
-    "weights_share",
-    "tower_weights_extra_share",
-    "mxfp4_experts_extra_share",
-    "embedding_on_cpu",
-    "hidden_elements_per_token",
-    "stage_hidden_copies",
-    "mlp_elements_per_token",
-    "element_bytes",
-    "prefill_share",
-    "eager_score_bytes",
-    "is_always_eager",
-    "attention_pairs_limit",
-    "prefill_chunk_tokens",
-    "activation_base_bytes",
-    "activation_floor_bytes",
-    "moe_workspace_share",
-    "grouped_expert_inputs",
-    "keeps_expert_products",
-    "gptq_int4_scratch",
-    "unpacks_nf4",
-    "int8_load_copies",
-    "int8_mlp_elements_per_token",
-    "joins_projections",
-    "awq_scratch",
-    "unpacks_awq_from_tokens",
-    "unpacked_mlp_elements_per_token",
-    "awq_mlp_elements_per_token",
-    "holds_moe_workspace",
-    "tower_elements_per_token",
-    "tower_base_bytes",
-    "profiles_encoder",
-    "profiles_requests",
-    "multimodal_batched_tokens",
-    "encoder_hidden_elements",
-    "encoder_share",
-    "encoder_kept_share",
-    "encoder_lookup_share",
-    "logits_of_all_tokens",
-    "logits_of_micro_batch",
-    "bytes_per_logit",
-    "held_bytes_per_logit",
-    "large_card_bytes",
-    "default_seqs",
-    "default_seqs_large",
-    "default_batched_tokens",
-    "default_batched_tokens_large",
-    "batched_tokens_follow_context",
-    "context_bytes",
-    "non_torch_bytes",
-    "communication_bytes",
-    "communication_pcie_bytes",
-    "graph_base_bytes",
-    "graph_layer_bytes",
-    "graph_moe_layer_bytes",
-    "graph_hidden_bytes",
-    "graph_mlp_bytes",
-    "graph_expert_bytes",
-    "allocator_reserve_share",
-    "quantising_base_bytes",
-    "quantising_head_copies",
-    "awq_loads_untied_head",
-    "fp8_unties_head",
-    "follows_text_tie",
-    "expands_latent",
-    "latent_base_bytes",
-    "cache_share",
-    "default_context_tokens",
-    "default_prompt_tokens",
-    "reserves_whole_context",
-    "decode_cache_copies",
-    "cache_holds_new_tokens",
-    "state_copies",
-    "state_element_bytes",
-    "mask_bytes_per_pair",
-    "staged_tensors",
-    "places_layers_by_count",
-    "rope_bytes_per_width",
-    "rope_spans_model_context",
-    "quantises_head",
-    "unties_head",
-    "has_prompt_buffer",
-)
-"""Every constant an engine profile may set. docs/verify.md says what each means."""
-
-DEFAULTS: Final[Mapping[str, float]] = {
-    "default_memory_fraction": 1.0,
-    "block_tokens": 1.0,
-    "vocab_padding_rows": 1.0,
-    "knows_mla": 1.0,
-    "weights_share": 1.0,
-    "cache_share": 1.0,
-    "generated_share": 1.0,
-    "stage_hidden_copies": 2.0,
-    "layer_split_share": 1.0,
-    "element_bytes": 2.0,
-    "prefill_share": 1.0,
-    "default_seqs": 1.0,
-    "default_seqs_large": 1.0,
-    "large_card_bytes": 0.0,
-    "decode_cache_copies": 1.0,
-    "state_copies": 1.0,
-    "state_element_bytes": 2.0,
-}
-"""Values of constants that a profile leaves out; 0 for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +54,22 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """An older worker that takes some runs of a version, and the profile that it follows.
+
+    `reasons` are names of FALLBACK_REASONS with the versions in which they send a run there.
+    """
+
+    profile: Version
+    note: str
+    reasons: tuple[tuple[str, Version, Version], ...]
+
+    def reasons_at(self, version: Version) -> list[str]:
+        """What sends a run of this version to the older worker."""
+        return [name for name, first, below in self.reasons if first <= version < below]
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """An inference engine with its profiles, oldest first."""
 
@@ -201,6 +79,7 @@ class Engine:
     profiles: tuple[Profile, ...]
     families: tuple[FamilyConstant, ...] = ()
     undated: Mapping[str, Constant] = field(default_factory=dict)
+    fallback: Fallback | None = None
     notes: str = ""
     documentation: str = ""
 
@@ -242,16 +121,20 @@ def read_engine(path: Path) -> Engine:
     """One profile file. Raises InputProblems with the place of every mistake."""
     document = load_document(path)
     problems = [*document.problems, *check_document(document, "engine"), *_unknown(document)]
+    problems += _unlike(document)
     if problems:
         raise InputProblems(problems)
     data: Any = document.data
-    common = data.get("common", {})
+    given = _inherited(data)
     return Engine(
         engine=data["engine"],
         title=data["title"],
         aliases=tuple(data.get("aliases", ())),
-        profiles=tuple(_profile(data["engine"], entry, common) for entry in data["profiles"]),
+        profiles=tuple(
+            _profile(data["engine"], entry, given[entry["from"]]) for entry in data["profiles"]
+        ),
         undated={name: _constant(name, entry) for name, entry in data.get("undated", {}).items()},
+        fallback=_fallback(data.get("fallback")),
         families=tuple(_family(entry) for entry in data.get("by_model_type", ())),
         notes=data.get("notes", ""),
         documentation=data.get("documentation", ""),
@@ -297,23 +180,70 @@ def _named_by_type(data: Mapping[str, Any]) -> list[tuple[int, Any]]:
     ]
 
 
+def _fallback(entry: Mapping[str, Any] | None) -> Fallback | None:
+    if entry is None:
+        return None
+    return Fallback(
+        profile=_edge(entry["profile"]),
+        note=entry.get("note", ""),
+        reasons=tuple(
+            (each["reason"], _edge(each["from"]), _edge(each["below"])) for each in entry["reasons"]
+        ),
+    )
+
+
+def _edge(text: str) -> Version:
+    """An edge of a version range, so that 0.8 is 0.8.0."""
+    return parse_version(f"{text}.0") or ()
+
+
 def _family(entry: Mapping[str, Any]) -> FamilyConstant:
     return FamilyConstant(
         name=entry["constant"],
         model_types=tuple(entry["model_types"]),
-        first=parse_version(f"{entry.get('from', '0')}.0") or (),
-        below=parse_version(f"{entry.get('below', _NO_END + 1)}.0") or (),
+        first=_edge(entry.get("from", "0")),
+        below=_edge(entry.get("below", str(_NO_END + 1))),
         constant=_constant(entry["constant"], entry),
     )
 
 
-def _profile(engine: str, entry: Mapping[str, Any], common: Mapping[str, Any]) -> Profile:
-    given = {**common, **entry.get("constants", {})}
+def _inherited(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each profile gives: the common constants, those of the one it is `like`, its own."""
+    given: dict[str, dict[str, Any]] = {}
+    for entry in data["profiles"]:
+        base = given[entry["like"]] if "like" in entry else data.get("common", {})
+        given[entry["from"]] = {**base, **entry.get("constants", {})}
+    return given
+
+
+def _unlike(document: Any) -> list[Problem]:
+    """Problems of a profile `like` none before it, and of a fallback to none."""
+    data = document.data if isinstance(document.data, dict) else {}
+    entries, fallback = data.get("profiles"), data.get("fallback")
+    problems: list[Problem] = []
+    earlier: list[str] = []
+    for index, entry in enumerate(entries or []):
+        if isinstance(entry, dict):
+            if "like" in entry and entry["like"] not in earlier:
+                message = f"no profile before this one begins at '{entry['like']}'"
+                hint = did_you_mean(str(entry["like"]), earlier)
+                place = ("profiles", index, "like")
+                problems.append(document.problem(place, "unknown-profile", message, hint))
+            earlier.append(str(entry.get("from")))
+    if isinstance(fallback, dict) and str(fallback.get("profile")) not in earlier:
+        message = f"no profile begins at '{fallback.get('profile')}'"
+        hint = did_you_mean(str(fallback.get("profile")), earlier)
+        found = document.problem(("fallback", "profile"), "unknown-profile", message, hint)
+        problems.append(found)
+    return problems
+
+
+def _profile(engine: str, entry: Mapping[str, Any], given: Mapping[str, Any]) -> Profile:
     released = entry.get("released")
     return Profile(
         engine=engine,
-        first=parse_version(f"{entry['from']}.0") or (),
-        below=parse_version(f"{entry['below']}.0") or (),
+        first=_edge(entry["from"]),
+        below=_edge(entry["below"]),
         constants={name: _constant(name, given.get(name)) for name in CONSTANTS},
         released=date.fromisoformat(str(released)) if released else None,
         inside_fraction=entry.get("inside_fraction", ""),

@@ -18,6 +18,7 @@ import polars as pl
 
 from planner.errors import did_you_mean
 from planner.resolve.engine_cards import TIER_SCHEMA, tier_columns
+from planner.resolve.engine_constants import CONSTANTS
 from planner.resolve.engine_families import (
     FAMILIES_DTYPE,
     families_at,
@@ -25,9 +26,9 @@ from planner.resolve.engine_families import (
     families_over,
 )
 from planner.resolve.engine_profiles import (
-    CONSTANTS,
     Constant,
     Engine,
+    Fallback,
     Profile,
     Version,
     load_engines,
@@ -55,7 +56,9 @@ _TAG_YEARS: Final = range(20, 100)
 """First numbers that are a year: images are tagged 25.09 or 2025.09 for September 2025."""
 _MONTHS: Final = range(1, 13)
 _VERSION_STEP: Final = 100_000
-_TEXT: Final = ("engine", "engine_version", "engine_note", "engine_profile")
+_TEXT: Final = ("engine", "engine_version", "worker", "engine_note", "engine_profile")
+OLDER_WORKER: Final = "older"
+"""`worker` of the rows of engines_frame that stand for an engine's fallback; else empty."""
 
 
 def profile_of(engine: Engine, version: str | None) -> Profile:
@@ -66,7 +69,7 @@ def profile_of(engine: Engine, version: str | None) -> Profile:
     year = wanted[0] % 2000
     if year in _TAG_YEARS and wanted[1] in _MONTHS and engine.profiles[-1].below[0] < year:
         return _of_day(engine, date(2000 + year, wanted[1], 1))
-    wanted = (*wanted, *(0,) * (_VERSION_PARTS - len(wanted)))
+    wanted = _padded(wanted)
     for profile in engine.profiles:
         if profile.first <= wanted < profile.below:
             return replace(profile, by_model_type=families_at(engine, profile, wanted))
@@ -170,26 +173,54 @@ def engines_frame(
     Columns: `engine`, `engine_version` (null where not given), `engine_note`, `engine_profile`
     (title and version range), for each of CONSTANTS three: `<name>`, `<name>_low`, `<name>_high`,
     `by_model_type`, the constants of model types that have their own, and the profile's card tiers
-    (TIER_SCHEMA).
+    (TIER_SCHEMA). Where an older worker takes some runs of a version, `fallback_reasons` names what
+    sends a run there, and a second row with `worker` OLDER_WORKER holds its constants.
     """
     rows = []
     for name, version in dict.fromkeys(used):
-        profile = profile_of(find_engine(name, engines), version)
-        row: dict[str, Any] = {
-            "engine": name,
-            "engine_version": version,
-            "engine_note": profile.note or None,
-            "engine_profile": f"{find_engine(name, engines).title} {profile.versions}",
-        }
-        for key, constant in profile.constants.items():
-            row |= {key: constant.value, f"{key}_low": constant.low, f"{key}_high": constant.high}
-        row["by_model_type"] = families_column(profile.by_model_type)
-        row |= tier_columns(profile.card_tiers)
-        rows.append(row)
+        engine = find_engine(name, engines)
+        reasons = _fallback_reasons(engine, version)
+        row = _row(engine, name, version, profile_of(engine, version))
+        rows.append(row | {"worker": "", "fallback_reasons": reasons})
+        if reasons and engine.fallback:
+            older = _older(engine, engine.fallback)
+            row = _row(engine, name, version, older)
+            rows.append(row | {"worker": OLDER_WORKER, "fallback_reasons": []})
     return pl.DataFrame(rows, schema=_frame_schema(), orient="row")
+
+
+def _row(engine: Engine, name: str, version: str | None, profile: Profile) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "engine": name,
+        "engine_version": version,
+        "engine_note": profile.note or None,
+        "engine_profile": f"{engine.title} {profile.versions}",
+    }
+    for key, constant in profile.constants.items():
+        row |= {key: constant.value, f"{key}_low": constant.low, f"{key}_high": constant.high}
+    row["by_model_type"] = families_column(profile.by_model_type)
+    return row | tier_columns(profile.card_tiers)
+
+
+def _fallback_reasons(engine: Engine, version: str | None) -> list[str]:
+    wanted = parse_version(version)
+    if engine.fallback is None or wanted is None:
+        return []
+    return engine.fallback.reasons_at(_padded(wanted))
+
+
+def _older(engine: Engine, fallback: Fallback) -> Profile:
+    found = next(p for p in engine.profiles if p.first == fallback.profile)
+    own = families_at(engine, found, found.first)
+    return replace(found, by_model_type=own, note=fallback.note)
+
+
+def _padded(version: Version) -> Version:
+    return (*version, *(0,) * (_VERSION_PARTS - len(version)))
 
 
 def _frame_schema() -> dict[str, Any]:
     text = dict.fromkeys(_TEXT, pl.String)
     numbers = {f"{n}{end}": pl.Float64 for n in CONSTANTS for end in ("", "_low", "_high")}
-    return {**text, **numbers, "by_model_type": FAMILIES_DTYPE, **TIER_SCHEMA}
+    lists = {"fallback_reasons": pl.List(pl.String), "by_model_type": FAMILIES_DTYPE}
+    return {**text, **numbers, **lists, **TIER_SCHEMA}

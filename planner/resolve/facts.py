@@ -242,6 +242,10 @@ class ModelFacts:
     tied_silently: bool = False
     """Tied by the default of the outer class alone, against the text part: engines that follow the
     text part hold a head of its own."""
+    state_element_bytes: int | None = None
+    """Width of recurrent state that the config names for engines; None where it names none."""
+    rotary_table_elements: int | None = None
+    """Elements of the rotary tables that vLLM makes for the model; None where it is not known."""
     quantization: tuple[QuantizedModules, ...] = ()
     quantization_method: str = ""
     stored_bytes: int | None = None

@@ -88,7 +88,8 @@ def test_a_text_that_is_no_version_ranges_over_all_profiles() -> None:
 
 def test_a_dated_build_goes_by_its_date() -> None:
     assert profile_of(VLLM, "nightly (2025-01-16)").first == (0, 6, 5, 0)
-    assert profile_of(VLLM, "nightly (2026-08-21)").first == VLLM.profiles[-1].first
+    assert profile_of(VLLM, "nightly (2026-08-21)").first == (0, 27, 0)
+    assert profile_of(VLLM, "nightly (2027-01-01)").first == VLLM.profiles[-1].first
 
 
 def test_engines_answer_to_aliases_and_unknown_ones_get_a_hint() -> None:

@@ -102,8 +102,7 @@ def test_vllm_0_7_kept_absorbed_projections_and_aligned_latents() -> None:
     hidden, latent = config["hidden_size"], config["kv_lora_rank"]
     rotary = config["qk_rope_head_dim"]
     kept = 2 * layers * heads * (latent * 2 * hidden + rotary * hidden)
-    copies = 2 * layers * heads * latent * 2 * config["v_head_dim"]
-    assert old["weights_bytes"] - new["weights_bytes"] == pytest.approx(kept - copies, rel=0.01)
+    assert old["weights_bytes"] - new["weights_bytes"] == pytest.approx(kept, rel=0.01)
     assert old["weights_low_bytes"] < new["weights_bytes"]
     assert new["kv_bytes_per_token"] == layers * 2 * 576
     assert old["kv_bytes_per_token"] == layers * 2 * 640
@@ -174,6 +173,7 @@ def test_a_warm_up_is_the_least_that_a_benchmark_of_autoawq_takes() -> None:
 
 def test_an_unknown_context_lowers_the_tokens_of_a_hybrid_pool() -> None:
     given = {"model": "gemma-2b", "max_num_batched_tokens": 512}
+    given |= {"engine_version": "0.21.0"}
     known, unknown = estimate(
         cell(**given, context_tokens=8192), cell(**given, context_tokens=None)
     )

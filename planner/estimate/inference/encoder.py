@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from planner.estimate.inference import runner
 from planner.estimate.inference.constants import constant
 from planner.estimate.ledger import Bound
 
@@ -19,7 +20,16 @@ _WIDTH: float = 2.0
 
 def is_profiled() -> pl.Expr:
     """Whether the engine sizes its memory with pictures, and knows how large this model's are."""
-    return (pl.col("profiles_encoder") > 0) & pl.col("encoder_image_tokens").is_not_null()
+    return _runs_encoder() & pl.col("encoder_image_tokens").is_not_null()
+
+
+def is_unknown() -> pl.Expr:
+    """Whether the engine sizes its memory with pictures of a size that is not known."""
+    return pl.col("has_towers") & _runs_encoder() & pl.col("encoder_image_tokens").is_null()
+
+
+def _runs_encoder() -> pl.Expr:
+    return runner.profiles_encoder() > 0
 
 
 def film_columns() -> list[pl.Expr]:

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from planner.estimate.inference import encoder, experts, host, phases, quantised, working
+from planner.estimate.inference import encoder, experts, host, phases, quantised, runner, working
 from planner.estimate.inference import pool as pools
 from planner.estimate.inference.draft import draft_weights_bytes
 from planner.estimate.inference.limits import impossible_reason, notes, unsupported_reason
@@ -124,8 +124,13 @@ def _peaks(bound: Bound) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
 
 
 def _kept_through_step(bound: Bound) -> pl.Expr:
-    workspace = experts.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
-    return working.resident_bytes(bound) + workspace
+    return working.resident_bytes(bound) + _held_workspace(bound)
+
+
+def _held_workspace(bound: Bound) -> pl.Expr:
+    """One workspace that experts and sparse attention share, where an engine keeps it."""
+    moe = experts.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
+    return pl.max_horizontal(moe, working.sparse_workspace_bytes())
 
 
 def _layer_peak(bound: Bound) -> pl.Expr:
@@ -136,7 +141,11 @@ def _layer_peak(bound: Bound) -> pl.Expr:
     workspace = experts.moe_workspace_bytes(bound) * (1 - pl.col("holds_moe_workspace"))
     grouped = experts.grouped_expert_bytes(bound)
     routed = experts.expert_layer_bytes(bound) + workspace + grouped
-    attention = working.latent_scratch_bytes(bound) + working.eager_score_bytes(bound)
+    attention = (
+        working.latent_scratch_bytes(bound)
+        + working.eager_score_bytes(bound)
+        + working.expanded_chunk_bytes()
+    )
     mlp = pl.max_horizontal(working.dense_layer_bytes(bound), routed) + host.staged_bytes(bound)
     floor = constant("activation_floor_bytes", bound)
     loading = pl.max_horizontal(
@@ -164,7 +173,7 @@ def _inner_stage(bound: Bound) -> pl.Expr:
     return (
         working.resident_bytes(bound)
         + _layer_peak(bound)
-        + experts.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
+        + _held_workspace(bound)
         + pl.col("stage_hidden_copies") * working.step_output_bytes()
     )
 
@@ -189,7 +198,9 @@ def _items() -> list[pl.Expr]:
             "cuda_graphs": working.graph_bytes(bound),
             "communication": working.communication_bytes(bound),
             "workspace": constant("non_torch_bytes", bound),
-            "staging": pl.when(loading).then(phases.untied_head_bytes()).otherwise(0.0),
+            "staging": pl.when(loading)
+            .then(phases.untied_head_bytes())
+            .otherwise(runner.sampler_state_bytes(bound, inside=False)),
         }
         exprs += [
             value.cast(pl.Float64).alias(item_column(item, bound)) for item, value in values.items()

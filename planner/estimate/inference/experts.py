@@ -23,15 +23,24 @@ def expert_layer_bytes(bound: Bound = "expected") -> pl.Expr:
 
 
 def moe_workspace_bytes(bound: Bound = "expected") -> pl.Expr:
-    """Buffers of the fused expert kernels: T x top_k x (max(N/2, K) + N) elements.
+    """Buffers of the fused expert kernels: gate and up, their product, and the outputs.
 
-    N = 2 x expert width on this rank, K = hidden size; the two workspaces of vLLM's Triton
-    experts. Kernels for 4-bit floats bring their own, smaller ones.
+    T x top_k x elements, with w = expert width on this rank and K = hidden size, by
+    `moe_cache_layout`: 0, 2w + max(w, K), all apart (llama.cpp); 1, max(2w, K) + w, first and last
+    result in one cache (vllm fused_moe.py fused_experts_impl up to 0.13); 2, max(2w, K) +
+    max(w, K), the workspaces of modular kernels (TritonExperts.workspace_shapes). Kernels for
+    4-bit floats bring their own, smaller ones.
     """
     ep, tp = pl.col("expert_parallel_size"), pl.col("tensor_parallel_size")
     cut = pl.when(ep > 1).then(pl.max_horizontal(tp // ep, 1)).otherwise(tp)
     width = pl.col("expert_width") / cut
-    elements = pl.max_horizontal(width, "hidden_size") + 2 * width
+    layout, outputs = pl.col("moe_cache_layout"), pl.max_horizontal(width, "hidden_size")
+    shared = pl.max_horizontal(2 * width, "hidden_size")
+    elements = (
+        pl.when(layout == 0)
+        .then(2 * width + outputs)
+        .otherwise(shared + pl.when(layout == 1).then(width).otherwise(outputs))
+    )
     chunk = pl.col("moe_chunk_tokens")
     step = pl.col("step_tokens")
     at_once = pl.when(chunk > 0).then(pl.min_horizontal(step, chunk)).otherwise(step)

@@ -105,6 +105,18 @@ def model_facts(tables: Tables) -> pl.LazyFrame:
         .max()
         .alias("latent_elements"),
         (pl.col("kv_lora_rank").max() > 0).alias("has_mla"),
+        (
+            pl.col("kv_expanded_elements_per_token")
+            - pl.col("num_attention_heads") * pl.col("qk_rope_head_dim")
+        )
+        .filter(pl.col("kv_lora_rank") > 0)
+        .max()
+        .fill_null(0)
+        .alias("latent_outputs"),
+        pl.col("indexer_elements_per_token").max().alias("largest_indexer_elements"),
+        (pl.col("ssm_state_elements") + pl.col("conv_state_elements") > 0)
+        .any()
+        .alias("has_recurrent_state"),
     )
     linear = (pl.col("kind") == "linear") & ~pl.col("role").is_in(["lm_head", "multimodal"])
     column = linear & pl.col("split").is_in(["column", "kv"])
@@ -139,6 +151,8 @@ def model_facts(tables: Tables) -> pl.LazyFrame:
         "embedding_parameters",
         "tied_embeddings",
         "tied_silently",
+        "state_element_bytes_named",
+        "rotary_table_elements",
         "multimodal_parameters",
         (pl.col("multimodal_parameters") > 0).alias("has_towers"),
         pl.col("^encoder_.*$"),

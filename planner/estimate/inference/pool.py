@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import polars as pl
 
+from planner.estimate.inference.constants import INDEX_ENTRY_BYTES
 from planner.estimate.inference.draft import draft_token_bytes
 from planner.estimate.inference.host import gpu_layer_share
 from planner.estimate.kv_cache import sequence_tokens_bytes
-
-_ALMOST_EQUAL: float = 1.25
 
 
 def cache_rates() -> list[pl.Expr]:
@@ -38,14 +37,14 @@ def cache_rates() -> list[pl.Expr]:
         share
         * (
             pl.col("conv_state_elements") * pl.col("activation_element_bytes")
-            + pl.col("ssm_state_elements") * pl.col("state_element_bytes")
+            + pl.col("ssm_state_elements") * _state_element_bytes()
         )
         * pl.col("state_copies")
     )
     return [
         (
             (kept + pl.when(ignores).then(local).otherwise(0.0)) * element
-            + pl.col("indexer_elements")
+            + pl.col("indexer_elements") * INDEX_ENTRY_BYTES
         )
         .mul(share)
         .add(draft_token_bytes())
@@ -54,6 +53,14 @@ def cache_rates() -> list[pl.Expr]:
         pl.when(ignores).then(None).otherwise(pl.col("local_window_tokens")).alias("window"),
         state.alias("state_bytes"),
     ]
+
+
+def _state_element_bytes() -> pl.Expr:
+    """The engine's width of recurrent state; 0 there: what the config names, or the model's own."""
+    named = pl.col("state_element_bytes_named").cast(pl.Float64)
+    own = pl.coalesce(named, "activation_element_bytes")
+    fixed = pl.col("state_element_bytes")
+    return pl.when(fixed > 0).then(fixed).otherwise(own)
 
 
 def _alignment() -> pl.Expr:
@@ -66,7 +73,8 @@ def _alignment() -> pl.Expr:
 def layer_groups() -> list[pl.Expr]:
     """Groups of equal size that layers of each kind are cut into: `group_layers`, `..._groups`.
 
-    vLLM takes the smaller kind's count as the size, or the larger where they are within 25 %.
+    vLLM takes the smaller kind's count as the size, or the larger where they are within
+    `groups_alike_share` of each other.
     """
     full, local = pl.col("global_layers"), pl.col("local_layers")
     small = pl.min_horizontal(full, local)
@@ -75,7 +83,7 @@ def layer_groups() -> list[pl.Expr]:
     size = (
         pl.when(one_kind)
         .then(full + local)
-        .when(large < _ALMOST_EQUAL * small)
+        .when(large < pl.col("groups_alike_share") * small)
         .then(large)
         .otherwise(small)
         .clip(1)
@@ -93,7 +101,8 @@ def sequence_pages() -> pl.Expr:
     A local group keeps its window and the tokens of the running step.
     """
     block, tokens = pl.col("block"), pl.col("room_tokens")
-    held = pl.min_horizontal(tokens, pl.col("window").fill_null(0) - 1 + pl.col("batched_tokens"))
+    running = pl.col("batches_in_flight") * pl.col("batched_tokens")
+    held = pl.min_horizontal(tokens, pl.col("window").fill_null(0) - 1 + running)
     local = pl.when(pl.col("window").is_null()).then(tokens).otherwise(held)
     return (
         pl.col("global_groups") * (tokens / block).ceil()

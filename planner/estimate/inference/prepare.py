@@ -18,6 +18,7 @@ from planner.estimate.inference.model_facts import (
     model_facts,
     stored_facts,
 )
+from planner.estimate.inference.workers import worker
 from planner.estimate.kv_cache import SPLIT_EVEN, SPLIT_WITH_OUTPUT, cache_by_rank, element_bytes
 from planner.estimate.weights import weights_by_rank
 from planner.resolve.engine_cards import of_tier
@@ -86,6 +87,9 @@ _FACT_KEYS: Final = (
     "pipeline_parallel_size",
     "expert_parallel_size",
     "draft_model",
+    "kv_cache_dtype",
+    "has_adapters",
+    "has_cpu_offload",
 )
 
 
@@ -98,7 +102,9 @@ def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     missing = [pl.lit(None, dtype=kind).alias(n) for n, kind in INPUTS.items() if n not in have]
     typed = [pl.col(n).cast(kind) for n, kind in INPUTS.items() if n in have]
     inputs = cells.with_columns(*typed, *missing).with_columns(
-        pl.col(name).fill_null(1) for name in _PARALLEL
+        *(pl.col(name).fill_null(1) for name in _PARALLEL),
+        (pl.col("lora_adapters") > 0).fill_null(False).alias("has_adapters"),
+        (pl.col("cpu_offload_gib") > 0).fill_null(False).alias("has_cpu_offload"),
     )
     facts = _facts(inputs.select(_FACT_KEYS).unique(), tables)
     return (
@@ -111,18 +117,21 @@ def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
 
 def _facts(keys: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     """Everything known about each combination of _FACT_KEYS, one row a combination."""
-    constants = tables.engines.drop("by_model_type")
-    by_model = keys.join(
-        constants, on=["engine", "engine_version"], how="left", nulls_equal=True
-    ).join(model_facts(tables), on="model", how="left")
-    profiled = (
-        with_families(by_model, tables.engines)
+    of_run = ["engine", "engine_version"]
+    constants = tables.engines.drop("by_model_type", "fallback_reasons")
+    reasons = tables.engines.filter(pl.col("worker") == "").select(*of_run, "fallback_reasons")
+    known = (
+        keys.join(model_facts(tables), on="model", how="left")
         .join(gpu_facts(tables), on="gpu", how="left")
         .join(stored_facts(tables), on="model", how="left")
         .join(format_facts(tables), on="weight_format", how="left")
         .with_columns(*format_columns())
-        .with_columns(*_derived_keys())
+        .join(reasons, on=of_run, how="left", nulls_equal=True)
+        .with_columns(worker())
+        .drop("fallback_reasons")
     )
+    by_worker = known.join(constants, on=[*of_run, "worker"], how="left", nulls_equal=True)
+    profiled = with_families(by_worker, tables.engines).with_columns(*_derived_keys())
     weights = weights_by_rank(tables, profiled.select(_WEIGHT_KEYS).unique().rename(_HELD))
     cache = cache_by_rank(tables, profiled.select(_CACHE_KEYS).unique())
     back = {new: old for old, new in _HELD.items()}
@@ -171,9 +180,12 @@ def _defaults() -> list[pl.Expr]:
             & (
                 (pl.col("context_tokens").fill_null(0) <= pl.col("follow_context_limit_tokens"))
                 | (pl.col("has_mla") & (pl.col("mla_follows_context") > 0))
+                | (_is_special() & (pl.col("chunks_plain_models_only") > 0))
             )
         )
         .then(pl.max_horizontal(pl.col("context_tokens").fill_null(2048), 2048))
+        .when(large & _is_huge())
+        .then("default_batched_tokens_huge")
         .when(large)
         .then("default_batched_tokens_large")
         .otherwise("default_batched_tokens")
@@ -240,6 +252,18 @@ def _is_large() -> pl.Expr:
     hopper = (pl.col("compute_capability") == 9.0).fill_null(True)
     named = ~(a100 & (pl.col("large_excludes_a100") > 0))
     return size & named & (hopper | (pl.col("large_needs_hopper") == 0))
+
+
+def _is_huge() -> pl.Expr:
+    least = pl.col("huge_card_bytes")
+    return (least > 0) & (pl.col("usable_bytes") >= least)
+
+
+def _is_special() -> pl.Expr:
+    """Whether a run has what early engines do not cut a prompt into chunks with by themselves."""
+    windows = pl.col("local_elements").fill_null(0) > 0
+    adapters = pl.col("lora_adapters").fill_null(0) > 0
+    return pl.col("has_towers") | windows | adapters | pl.col("draft_model").is_not_null()
 
 
 def _steps() -> list[pl.Expr]:

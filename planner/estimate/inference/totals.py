@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 
 from planner.estimate.inference import pool as pools
+from planner.estimate.inference import runner
 from planner.estimate.inference.constants import constant
 from planner.estimate.inference.quantised import quantising_reserve_bytes
 from planner.estimate.ledger import BOUNDS, ITEMS, Bound, item_column, sum_items
@@ -59,7 +60,7 @@ def _inside() -> pl.Expr:
     """Items beside the cache that the engine counts inside its memory fraction."""
     torch = ("weights", "adapter", "activations", "logits", "workspace", "communication")
     context = pl.col("cuda_context_bytes") * pl.col("counts_context_inside")
-    graphs = pl.col("cuda_graphs_bytes") * pl.col("counts_graphs_inside")
+    graphs = pl.col("cuda_graphs_bytes") * runner.counts_graphs_inside()
     return sum_items(torch) + context + graphs
 
 
@@ -97,7 +98,7 @@ def _pool_halves() -> tuple[pl.Expr, pl.Expr]:
     makes a small pool, so it stands beside the high items.
     """
     context = (pl.col("counts_context_inside") > 0) | (pl.col("fraction_of_free") > 0)
-    graphs = pl.col("counts_graphs_inside") > 0
+    graphs = runner.counts_graphs_inside() > 0
     working_counts = pl.col("counts_activations_outside") == 0
     weight = {
         "weights": pl.lit(1.0),

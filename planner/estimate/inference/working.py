@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from planner.estimate.inference import encoder
-from planner.estimate.inference.constants import constant
+from planner.estimate.inference import encoder, runner
+from planner.estimate.inference.constants import INDEX_ENTRY_BYTES, constant
 from planner.estimate.inference.host import has_head_on_gpu
 from planner.estimate.inference.quantised import quantised_scratch_bytes, unpacks_awq
 from planner.estimate.ledger import Bound
@@ -66,12 +66,44 @@ def eager_score_bytes(bound: Bound = "expected") -> pl.Expr:
 def latent_scratch_bytes(bound: Bound = "expected") -> pl.Expr:
     """Keys and values of one layer expanded from the MLA latent, for the whole context.
 
-    In 16 bits, and in fp32 a few heads at a time, up to `latent_base_bytes`.
+    In 16 bits, and in fp32 a few heads at a time, up to `latent_base_bytes`. vLLM from 0.11
+    expands a chunk of the context at once: see expanded_chunk_bytes.
     """
     expanded = pl.col("expanded_layer_elements") * pl.col("room_tokens")
     wide = pl.min_horizontal(4.0 * expanded, constant("latent_base_bytes", bound))
     size = pl.col("expands_latent") * (2.0 * expanded + wide)
     return pl.when(pl.col("has_mla")).then(size).otherwise(0.0)
+
+
+def expanded_chunk_bytes() -> pl.Expr:
+    """Keys and values that profiling expands from the latents of a chunk of context.
+
+    tokens x heads / TP x (nope + v) x bytes, with tokens = 8 contexts or 4 blocks a sequence, at
+    most `expands_latent_chunk_tokens` and at least a block a sequence
+    (vllm/v1/attention/backends/mla/common.py determine_chunked_prefill_workspace_size).
+    """
+    blocks = pl.col("step_sequences") * pl.col("block")
+    wanted = pl.max_horizontal(8.0 * pl.col("room_tokens"), 4.0 * blocks)
+    tokens = pl.min_horizontal(wanted, "expands_latent_chunk_tokens")
+    elements = pl.col("latent_outputs") / pl.col("tensor_parallel_size")
+    size = pl.max_horizontal(tokens, blocks) * elements * pl.col("activation_element_bytes")
+    is_cut = (pl.col("expands_latent_chunk_tokens") > 0) & pl.col("has_mla")
+    return pl.when(is_cut & (pl.col("indexer_elements") == 0)).then(size).otherwise(0.0)
+
+
+def sparse_workspace_bytes() -> pl.Expr:
+    """Buffers that sparse MLA keeps for a prefill: latents of some contexts, and index keys.
+
+    a x context x (kv_lora_rank + rope) x bytes + b x context x bytes of an index key
+    (flashmla_sparse.py, indexer.py get_max_prefill_buffer_size).
+    """
+    latent = pl.col("latent_elements").fill_null(0) * pl.col("activation_element_bytes")
+    key = pl.col("largest_indexer_elements") * INDEX_ENTRY_BYTES
+    size = pl.col("room_tokens") * (
+        pl.col("sparse_workspace_contexts") * latent + pl.col("sparse_index_contexts") * key
+    )
+    is_sparse = pl.col("has_mla") & (pl.col("largest_indexer_elements") > 0)
+    return pl.when(is_sparse).then(size).otherwise(0.0)
 
 
 def tower_bytes(bound: Bound = "expected") -> pl.Expr:
@@ -87,7 +119,7 @@ def tower_bytes(bound: Bound = "expected") -> pl.Expr:
         * pl.col("activation_element_bytes")
     )
     size = kept + constant("tower_base_bytes", bound)
-    unknown = pl.when(pl.col("has_towers")).then(size).otherwise(0.0)
+    unknown = pl.when(encoder.is_unknown()).then(size).otherwise(0.0)
     return pl.when(encoder.is_profiled()).then(encoder.kept_bytes(bound)).otherwise(unknown)
 
 
@@ -100,7 +132,7 @@ def logit_peak_bytes(bound: Bound = "expected") -> pl.Expr:
     kept = pl.col("logit_rows_low" if bound == "low" else "logit_rows")
     rows = pl.when(has_head_on_gpu()).then(kept).otherwise(0.0)
     wider = pl.col("activation_element_bytes") - pl.col("element_bytes")
-    return rows * pl.col("vocab_size") * (constant("bytes_per_logit", bound) + wider)
+    return rows * pl.col("vocab_size") * (runner.bytes_per_logit(bound) + wider)
 
 
 def step_output_bytes() -> pl.Expr:
@@ -114,8 +146,8 @@ def graph_bytes(bound: Bound = "expected") -> pl.Expr:
     Base + layers x (a + b x hidden) + c x MLP widths / TP + experts chosen x d: hidden states are
     whole on every rank, the MLP's are cut. Agrees with 31 graphs of dense models in vLLM 0.19 at
     TP 1 to 4: median error 7 %, of nine in ten 10 % (14 % for models left out). The constants are
-    for all batch sizes up to the capture limit; with fewer sequences vLLM captures sizes up to
-    twice their number, so the share is that of the captured sizes.
+    for `graph_fitted_sizes` batch sizes; versions capture others, and with fewer sequences vLLM
+    captures sizes up to twice their number, so the share is that of the captured sizes.
     """
     stages = pl.col("pipeline_parallel_size")
     layers = pl.col("num_hidden_layers") / stages
@@ -130,21 +162,24 @@ def graph_bytes(bound: Bound = "expected") -> pl.Expr:
         + constant("graph_expert_bytes", bound) * chosen
         + constant("graph_moe_layer_bytes", bound) * moe
     )
-    share = captured_sizes("step_sequences") / captured_sizes(None)
+    fitted = pl.col("graph_fitted_sizes")
+    all_sizes = pl.when(fitted > 0).then(fitted).otherwise(captured_sizes(None))
+    share = captured_sizes("step_sequences") / all_sizes
     limited = pl.when(pl.col("graph_capture_limit_tokens") > 0).then(size * share).otherwise(size)
     return pl.when(pl.col("enforce_eager").fill_null(False)).then(0.0).otherwise(limited)
 
 
 def captured_sizes(sequences: str | None) -> pl.Expr:
-    """Batch sizes vLLM captures: 1, 2, 4, every 8th to 256, every 16th to the limit.
+    """Batch sizes vLLM captures: 1, 2, 4, every 8th to a size, every 16th from it to the limit.
 
     Up to twice `sequences`, or all of them where that is None.
     """
     limit = pl.col("graph_capture_limit_tokens")
     last = limit if sequences is None else pl.min_horizontal(2.0 * pl.col(sequences), limit)
     small = pl.min_horizontal((last.log(2.0) + 1.0).floor(), 3.0)
-    eighths = pl.min_horizontal(last, 248.0) // 8
-    sixteenths = pl.max_horizontal((last - 240.0) // 16, 0.0)
+    wide = pl.col("graph_wide_steps_from")
+    eighths = pl.min_horizontal(last, wide - 8.0) // 8
+    sixteenths = pl.max_horizontal((last - (wide - 16.0)) // 16, 0.0)
     return small + eighths + sixteenths
 
 
@@ -159,19 +194,25 @@ def communication_bytes(bound: Bound = "expected") -> pl.Expr:
 
 
 def rope_cache_bytes() -> pl.Expr:
-    """Table of rotary angles that some engines keep: positions x rotary width x element bytes."""
-    size = (
-        pl.col("max_position_embeddings").fill_null(0)
-        * pl.col("rotary_width").fill_null(0)
-        * pl.col("activation_element_bytes")
-    )
-    return pl.col("has_rope_cache") * size
+    """Tables of rotary angles that some engines keep: positions x rotary width x element bytes.
+
+    Linear and dynamic scaling lengthen them by their factor: 0.5 GiB in Gemma 3.
+    """
+    plain = pl.col("max_position_embeddings").fill_null(0) * pl.col("rotary_width").fill_null(0)
+    elements = pl.col("rotary_table_elements").fill_null(plain)
+    return pl.col("has_rope_cache") * elements * pl.col("activation_element_bytes")
 
 
 def absorbed_mla_bytes() -> pl.Expr:
-    """16-bit copies of the two halves of kv_b_proj that absorbed MLA multiplies with."""
+    """16-bit copies of the two halves of kv_b_proj that absorbed MLA multiplies with.
+
+    heads x latent x (nope + v) x 2 bytes, from quantised weights only: halves of a 16-bit matrix
+    are views (vllm/v1/attention/backends/mla/common.py process_weights_after_loading).
+    """
     elements = pl.col("absorbed_elements") / pl.col("tensor_parallel_size")
-    return pl.col("has_absorbed_mla_copy") * 2.0 * elements / pl.col("pipeline_parallel_size")
+    copied = 2.0 * elements / pl.col("pipeline_parallel_size")
+    plain = pl.col("weight_family").fill_null("float") == "float"
+    return pl.col("has_absorbed_mla_copy") * pl.when(plain).then(0.0).otherwise(copied)
 
 
 def absorbed_projection_bytes(bound: Bound = "expected") -> pl.Expr:
@@ -204,6 +245,7 @@ def resident_bytes(bound: Bound = "expected") -> pl.Expr:
         + tower_bytes(bound)
         + quantised_scratch_bytes(bound)
         + prompt_buffer_bytes()
+        + runner.sampler_state_bytes(bound, inside=True)
     )
 
 

@@ -19,6 +19,7 @@ from planner.resolve.arch.known import (
 )
 from planner.resolve.arch.multimodal.known import composites
 from planner.resolve.arch.multimodal.texts import text_config
+from planner.resolve.arch.rotary import rotary_table_elements
 from planner.resolve.arch.sheet import Sheet, flag, tensors_of
 from planner.resolve.facts import ModelFacts
 from planner.resolve.quantization import read_quantization
@@ -179,6 +180,8 @@ def _read(
         vocab_size=int(text.vocab_size),
         tied_embeddings=tied,
         tied_silently=silently,
+        state_element_bytes=_state_width(text),
+        rotary_table_elements=rotary_table_elements(text, decoder.layers),
         dtype=dtype_of(data, text),
         max_position_embeddings=text.first(
             "max_position_embeddings", "max_seq_len", "seq_length", "n_positions"
@@ -193,6 +196,12 @@ def _read(
         assumptions=tuple(config.assumptions),
         notes=notes,
     )
+
+
+def _state_width(text: Config) -> int | None:
+    """Bytes of an element of recurrent state, where the config asks engines for a dtype."""
+    named = text.first("mamba_ssm_dtype", "mamba_ssm_cache_dtype", default=None)
+    return {"float32": 4, "bfloat16": 2, "float16": 2}.get(str(named).removeprefix("torch."))
 
 
 def text_family(text: Config) -> Family:

@@ -1,0 +1,68 @@
+"""vLLM's second model runner: which runs it takes, and what its sampler keeps.
+
+It came model by model from 0.22 on and holds its sampler's tables for good, so two runs of one
+version may differ by what was counted when (vllm/config/vllm.py use_v2_model_runner).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from planner.estimate.inference.constants import constant
+from planner.estimate.ledger import Bound
+
+_UNQUANTISED: Final = 1
+_EVERY_MODEL: Final = 2
+_PLAIN_DECODERS: Final = 3
+
+
+def uses_second_runner() -> pl.Expr:
+    """By `v2_runner`: 1, models in 16 bits; 2, all; 3, all but mixtures of experts and hybrids.
+
+    Never with a draft model of its own.
+    """
+    kind = pl.col("v2_runner")
+    unquantised = pl.col("weight_family").fill_null("float") == "float"
+    plain = (pl.col("moe_layers") == 0) & ~pl.col("has_recurrent_state")
+    taken = (
+        (kind == _EVERY_MODEL)
+        | ((kind == _UNQUANTISED) & unquantised)
+        | ((kind == _PLAIN_DECODERS) & plain)
+    )
+    return taken & pl.col("draft_model").is_null()
+
+
+def bytes_per_logit(bound: Bound = "expected") -> pl.Expr:
+    """Bytes of a logit and of what sampling makes of it, by the runner."""
+    second = pl.when(uses_second_runner()).then(constant("v2_bytes_per_logit", bound))
+    return second.otherwise(constant("bytes_per_logit", bound))
+
+
+def sampler_state_bytes(bound: Bound = "expected", *, inside: bool) -> pl.Expr:
+    """Tables of the second runner's sampler: max_num_seqs x vocabulary x bytes.
+
+    Counts of output tokens and a mask of the prompt's (vllm/v1/worker/gpu/sample/penalties.py).
+    `inside` gives those that the engine counts in its memory fraction, else the others.
+    """
+    size = (
+        constant("v2_state_bytes_per_logit", bound)
+        * pl.col("step_sequences")
+        * pl.col("vocab_size")
+        * pl.when(uses_second_runner()).then(1.0).otherwise(0.0)
+    )
+    counted = pl.col("v2_state_inside")
+    return size * (counted if inside else 1 - counted)
+
+
+def counts_graphs_inside() -> pl.Expr:
+    """Whether CUDA graphs are taken off the pool, as 0 or 1."""
+    second = pl.when(uses_second_runner()).then("v2_graphs_inside")
+    return second.otherwise("counts_graphs_inside")
+
+
+def profiles_encoder() -> pl.Expr:
+    """Whether the profiling run of the cell's runner includes the encoder, as 0 or 1."""
+    second = pl.when(uses_second_runner()).then("v2_profiles_encoder")
+    return second.otherwise("profiles_encoder")
