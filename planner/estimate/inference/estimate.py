@@ -11,7 +11,7 @@ from planner.estimate.inference import pool as pools
 from planner.estimate.inference.draft import draft_weights_bytes
 from planner.estimate.inference.limits import impossible_reason, notes, unsupported_reason
 from planner.estimate.inference.phases import DECODE, FIRST_STEP, LOAD, PREFILL, SERVING
-from planner.estimate.inference.prepare import prepare
+from planner.estimate.inference.prepare import prepare, settle
 from planner.estimate.inference.totals import (
     budget_columns,
     capacity_columns,
@@ -27,7 +27,7 @@ from planner.estimate.ledger import (
     item_column,
     missing_items,
 )
-from planner.estimate.solve import solve_columns
+from planner.estimate.solve import with_solves
 from planner.resolve.tables import Tables
 from planner.units import BYTES_PER_GIB
 
@@ -59,7 +59,18 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     `unsupported_reason`,
     `impossible_reason`, `note`.
     """
-    facts = prepare(cells, tables).with_columns(
+    totals = _ledger(prepare(cells, tables))
+    solved = with_solves(totals, lambda tried: _ledger(settle(tried)))
+    return (
+        solved.with_columns(*capacity_columns())
+        .with_columns(*device_columns())
+        .with_columns(unsupported_reason(), impossible_reason(), notes())
+    )
+
+
+def _ledger(prepared: pl.LazyFrame) -> pl.LazyFrame:
+    """Items, totals, pool and budget of prepared cells."""
+    facts = prepared.with_columns(
         *pools.cache_rates(), *pools.layer_groups(), *encoder.count_columns()
     )
     steps = facts.with_columns(*_sequence_columns()).with_columns(*_phase_columns())
@@ -69,15 +80,10 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         .with_columns(*reserve_columns())
         .with_columns(*missing_items(item_column(i, b) for i in _KEPT for b in BOUNDS))
     )
-    totals = (
+    return (
         items.with_columns(*total_columns())
         .with_columns(*pool_columns())
         .with_columns(*budget_columns())
-    )
-    return (
-        totals.with_columns(*capacity_columns(), *solve_columns())
-        .with_columns(*device_columns())
-        .with_columns(unsupported_reason(), impossible_reason(), notes())
     )
 
 
