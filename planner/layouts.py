@@ -26,6 +26,7 @@ CONFIGURATION_SCHEMA: Final[dict[str, Any]] = {
     "context_parallel_size": pl.Int64,
     "sharding": pl.String,
     "layout_reason": pl.String,
+    "splits_layers": pl.Boolean,
 }
 DEFAULT_GPUS_PER_NODE: Final = 8
 """Where the catalog names no limit: the size of the common server boards."""
@@ -38,21 +39,32 @@ _PLAIN: Final = {
     "context_parallel_size": 1,
     "sharding": "none",
     "layout_reason": None,
+    "splits_layers": None,
 }
 _GIVEN: Final = frozenset({"gpu", "gpu_count", *_PLAIN})
 Layout = dict[str, Any]
 
 
-def serving_configurations(supply: Supply, gpus: pl.DataFrame) -> pl.DataFrame:
+def serving_configurations(
+    supply: Supply, gpus: pl.DataFrame, *, layer_split: bool = False
+) -> pl.DataFrame:
     """GPU x count x layout for inference (CONFIGURATION_SCHEMA).
 
     A replica uses tensor x pipeline x data GPUs. Data parallelism inside a replica copies the
     attention and spreads the experts over all of its ranks; copies of a whole model are replicas.
     A count that no allowed layout uses up stays, with the reason in `layout_reason`.
+
+    `layer_split`: where the supply leaves layouts to the engine, those of both kinds of engines
+    are there. `splits_layers` is true for stages of layers, one a GPU, which are for engines that
+    deal layers to GPUs by themselves, false for tensor parallelism, which is for the others, and
+    null for what is for any.
     """
     rows = []
     for count in supply.gpu_counts:
-        rows += _or_reason(count, list(_serving_layouts(count, supply)), supply)
+        layouts = list(_serving_layouts(count, supply))
+        if layer_split and supply.engine_splits:
+            layouts = [*_marked(layouts), *_layer_split(count)]
+        rows += _or_reason(count, layouts, supply)
     return _configurations(rows, supply, gpus)
 
 
@@ -73,6 +85,18 @@ def _serving_layouts(count: int, supply: Supply) -> Iterator[Layout]:
                     "data_parallel_size": data,
                     "expert_parallel_size": expert,
                 }
+
+
+def _marked(layouts: Sequence[Layout]) -> Iterator[Layout]:
+    for layout in layouts:
+        whole = layout["tensor_parallel_size"] == 1
+        yield {**layout, "splits_layers": None if whole else False}
+
+
+def _layer_split(count: int) -> Iterator[Layout]:
+    """Stages of layers over all GPUs of a count."""
+    if count > 1:
+        yield {"pipeline_parallel_size": count, "splits_layers": True}
 
 
 def _expert_sizes(tensor: int, data: int, asked: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import click
 
 from planner.cli.options import max_cells
 from planner.cli.tables_text import show_table
-
-_SOLVED: Final = {
-    "context_tokens": ("max_context_tokens", "concurrent_sequences"),
-    "concurrent_sequences": ("max_concurrent_sequences", "context_tokens"),
-}
 
 
 @click.command()
@@ -21,7 +15,7 @@ _SOLVED: Final = {
 @click.option(
     "--for",
     "wanted",
-    type=click.Choice(list(_SOLVED)),
+    type=click.Choice(["context_tokens", "concurrent_sequences"]),
     required=True,
     help="The axis to solve for; the other axes keep the scenario's values.",
 )
@@ -35,7 +29,9 @@ def solve(
     """Find the largest context or concurrency of each serving case that still fits.
 
     \b
-    The answer is computed from the memory the engine has left, not searched for.
+    The answer counts expected bytes (the column "bound"), as the verdict "tight" does; "fits"
+    counts the high end of the range, so that a cell at its answer is tight more often than not.
+    Where the answer is 0, "reason" says what leaves no room.
     Example:
       planner solve scenarios/support-chat.yaml --for context_tokens --gpu H100
     """
@@ -47,6 +43,7 @@ def solve(
     from planner.cli.review_options import project_of
     from planner.pipeline.decide import decide
     from planner.pipeline.project import open_in_project
+    from planner.pipeline.solved import SOLVED, solved_columns
 
     context = open_in_project(file, project_of(file.parent), max_cells=max_cells)
     cells = decide(context).filter(pl.col("method") == "inference")
@@ -60,7 +57,7 @@ def solve(
     if not cells.height:
         hint = f"GPUs of the supply: {', '.join(context.scenario.supply.gpus)}"
         raise refused(file, "cell", "no serving cell matches", hint)
-    answer, given = _SOLVED[wanted]
+    _, given = SOLVED[wanted]
     best = best_per_configuration(cells.lazy()).collect(engine="in-memory")
     shown = best.select(
         "case_id",
@@ -70,7 +67,6 @@ def solve(
         "pipeline_parallel_size",
         given,
         pl.col(wanted).alias(f"asked_{wanted}"),
-        pl.col(answer).floor().cast(pl.Int64),
-        pl.when(pl.col(answer).is_null()).then(pl.col("reason")).alias("reason"),
+        *solved_columns(wanted),
     )
     show_table(shown.to_dicts(), as_json=as_json)

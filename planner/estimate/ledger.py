@@ -45,7 +45,8 @@ class Term:
     Attributes:
         name: the item.
         component: what it is booked under in cells.csv.
-        formula: text with `{column}` operands.
+        formula: text with `{column}` operands; a part in [brackets] is left out where one of its
+            operands is null or zero.
         operands: the columns named in the formula, all present in the estimator's frame.
         source: where the formula or its constants come from.
     """

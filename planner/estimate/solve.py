@@ -1,33 +1,135 @@
-"""The two solves on the column: most sequences at a context, longest context at a load."""
+"""The two solves on the column: most sequences at a context, longest context at a load.
+
+Both count expected bytes, as the verdict `tight` does: at the answer a cell holds what is expected
+of it, and may be short at the high end of the range.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import polars as pl
 
+from planner.estimate.inference.pool import begun_pages, is_grouped, page_bytes, paged_rates
 from planner.estimate.kv_cache import longest_sequence
 from planner.estimate.ledger import sum_items
+from planner.estimate.search import HIGH, LOW, PROBE, ROW, largest_that_fits
 
+SOLVED: Final = ("max_concurrent_sequences", "max_context_tokens")
+LONGEST: Final = 2**24
+"""Tokens tried for models without a longest context; what still fits there has no limit."""
+MOST_SEQUENCES: Final = 2**20
 _CACHE: Final = ("kv_cache", "recurrent_state")
 _STEP: Final = ("activations", "logits")
+_CELL: Final = "solved_cell"
+_SOLVES: Final = "solved_for"
+_IS_CONTEXT: Final = pl.col(_SOLVES) == SOLVED[1]
+Ledger = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
-def solve_columns() -> list[pl.Expr]:
-    """`max_concurrent_sequences` per replica and `max_context_tokens`, both in closed form.
+def with_solves(cells: pl.LazyFrame, ledger: Ledger) -> pl.LazyFrame:
+    """Adds `max_concurrent_sequences` per replica and `max_context_tokens`; 0 where nothing fits.
 
-    Engines with a pool: what the pool holds. Others: what is left of the card in the prefill (the
-    working set grows with each sequence and token) and at the last decode step, the smaller one.
+    Engines with a pool: what the pool holds, in closed form. Where more than the cache grows with
+    the context or the load, the largest value at which `ledger` (which makes `total_bytes` and
+    `budget_bytes` of cells) still finds room.
     """
+    closed = cells.with_columns(*_closed_columns())
+
+    def searched(frame: pl.DataFrame) -> pl.DataFrame:
+        return _with_searched(frame, ledger)
+
+    return closed.map_batches(
+        searched,
+        predicate_pushdown=False,
+        projection_pushdown=False,
+        slice_pushdown=False,
+    )
+
+
+def _closed_columns() -> list[pl.Expr]:
     pooled = pl.col("is_pooled") > 0
     return [
-        pl.max_horizontal(
-            pl.when(pooled).then(_pool_sequences()).otherwise(_card_sequences()), 0.0
-        ).alias("max_concurrent_sequences"),
-        pl.min_horizontal(
-            pl.when(pooled).then(_pool_context()).otherwise(_card_context()),
-            pl.col("max_position_embeddings").cast(pl.Float64),
-        ).alias("max_context_tokens"),
+        pl.when(pooled).then(pl.max_horizontal(_pool_sequences(), 0.0)).alias(SOLVED[0]),
+        pl.when(pooled & ~_follows_context())
+        .then(pl.min_horizontal(_pool_context(), _longest_of_model()))
+        .alias(SOLVED[1]),
+    ]
+
+
+def _longest_of_model() -> pl.Expr:
+    return pl.col("max_position_embeddings").cast(pl.Float64)
+
+
+def _follows_context() -> pl.Expr:
+    """Whether a longer context makes a pooled engine work on more tokens in a step."""
+    follows = pl.col("batched_tokens_follow_context") > 0
+    return (follows & pl.col("max_num_batched_tokens").is_null()).fill_null(False)
+
+
+def _with_searched(cells: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
+    """Cells with the solves that have no closed form filled in."""
+    rows = _open_solves(cells)
+    if not rows.height:
+        return cells
+
+    def fits(probes: pl.LazyFrame) -> pl.LazyFrame:
+        return ledger(probes.with_columns(*_tried())).select(
+            ROW, PROBE, fits=pl.col("total_bytes") <= pl.col("budget_bytes")
+        )
+
+    found = pl.col("found").fill_null(0).cast(pl.Float64)
+    unbound = pl.col("found") == pl.when(_IS_CONTEXT).then(LONGEST).otherwise(MOST_SEQUENCES)
+    ranks = pl.when(_IS_CONTEXT).then(1).otherwise("data_parallel_size")
+    answers = (
+        rows.with_columns(found=largest_that_fits(rows, fits))
+        .group_by(_CELL, _SOLVES)
+        .agg(pl.when(unbound).then(float("inf")).otherwise(found * ranks).max().alias("found"))
+    )
+    solved = cells.with_row_index(_CELL)
+    for name in SOLVED:
+        one = answers.filter(pl.col(_SOLVES) == name).select(_CELL, "found")
+        solved = solved.join(one, on=_CELL, how="left", maintain_order="left").with_columns(
+            pl.coalesce(name, "found").alias(name)
+        )
+        solved = solved.drop("found")
+    return solved.drop(_CELL)
+
+
+def _open_solves(cells: pl.DataFrame) -> pl.DataFrame:
+    """A row for each solve without a closed form, with the values to search between.
+
+    A context where a step follows it up to a limit is searched below and above that limit.
+    """
+    known = pl.col("total_bytes").is_not_null() & pl.col("total_bytes").is_not_nan()
+    rows = (
+        cells.with_row_index(_CELL)
+        .filter(known & pl.col("budget_bytes").is_not_null())
+        .with_columns(pl.lit(0, pl.Int64).alias(LOW))
+    )
+    longest = pl.col("max_position_embeddings").fill_null(LONGEST).cast(pl.Int64)
+    limit = pl.col("follow_context_limit_tokens").cast(pl.Int64)
+    turn = pl.when(_follows_context() & limit.is_between(1, longest - 1)).then(limit)
+    context = rows.filter(pl.col(SOLVED[1]).is_null()).with_columns(
+        pl.lit(SOLVED[1]).alias(_SOLVES), pl.coalesce(turn, longest).alias(HIGH)
+    )
+    beyond = context.filter(turn.is_not_null()).with_columns(turn.alias(LOW), longest.alias(HIGH))
+    load = rows.filter(pl.col(SOLVED[0]).is_null()).with_columns(
+        pl.lit(SOLVED[0]).alias(_SOLVES), pl.lit(MOST_SEQUENCES, pl.Int64).alias(HIGH)
+    )
+    return pl.concat([context, beyond, load])
+
+
+def _tried() -> list[pl.Expr]:
+    """The asked context or load replaced by what is tried."""
+    load = pl.col(PROBE) * pl.col("data_parallel_size")
+    return [
+        pl.when(_IS_CONTEXT).then(PROBE).otherwise("context_tokens").alias("context_tokens"),
+        pl.when(_IS_CONTEXT)
+        .then("concurrent_sequences")
+        .otherwise(load)
+        .alias("concurrent_sequences"),
     ]
 
 
@@ -40,15 +142,14 @@ def _left_for_cache() -> pl.Expr:
     return pl.col("budget_bytes") - (pl.col("total_bytes") - sum_items(_CACHE))
 
 
-def _sequences(stored: pl.Expr) -> pl.Expr:
-    """Sequences whose stored share is `stored`: a shared prefix is stored once."""
-    share = pl.col("prefix_cache_share")
-    alone = pl.when(share < 1).then((stored - share) / (1 - share)).otherwise(float("inf"))
-    return (alone.floor() * pl.col("data_parallel_size")).clip(0)
-
-
 def _pool_sequences() -> pl.Expr:
-    return _sequences(_pool_room() / pl.col("room_sequence_bytes"))
+    """Sequences that the pool holds: a shared prefix is stored once, constant state by each."""
+    share, state = pl.col("prefix_cache_share"), pl.col("state_bytes")
+    cached = pl.col("room_sequence_bytes") - state
+    each = (1 - share) * cached + state
+    alone = (_pool_room() - share * cached) / each
+    most = pl.when(each > 0).then(alone).otherwise(float("inf"))
+    return (most.floor() * pl.col("data_parallel_size")).clip(0)
 
 
 def _pool_context() -> pl.Expr:
@@ -61,8 +162,10 @@ def _pool_context() -> pl.Expr:
 def _longest(room: pl.Expr, extra: pl.Expr | None = None) -> pl.Expr:
     """Tokens of each stored sequence in so many bytes, of which `extra` go with each token."""
     each = pl.lit(0.0) if extra is None else extra / pl.col("stored_sequences")
-    own = room / pl.col("stored_sequences") - pl.col("state_bytes")
-    return longest_sequence(own, *_rates(each))
+    own = (room - pl.col("state_bytes") * pl.col("sequences")) / pl.col("stored_sequences")
+    own -= pl.when(is_grouped()).then(begun_pages() * page_bytes()).otherwise(0.0)
+    in_global, in_local, window = paged_rates()
+    return longest_sequence(own, in_global + each, in_local, window)
 
 
 def _context_with_films(plain: pl.Expr) -> pl.Expr:
@@ -87,36 +190,3 @@ def _context_with_films(plain: pl.Expr) -> pl.Expr:
     )
     last = pl.min_horizontal(*(_longest(left - slope * longest) for left, slope in sides))
     return pl.max_horizontal(same, growing, last, 0.0)
-
-
-def _rates(extra: pl.Expr) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
-    return pl.col("global_token_bytes") + extra, pl.col("local_token_bytes"), pl.col("window")
-
-
-def _card_room() -> pl.Expr:
-    """Bytes left of the card for what grows: without weights, context, and the reserve on top."""
-    reserve = 1 + pl.col("allocator_reserve_share")
-    fixed = sum_items(("cuda_context", "cuda_graphs", "communication", "workspace"))
-    still = sum_items(("weights", "adapter")) + pl.col("fixed_bytes")
-    holes = pl.col("quantising_reserve_bytes")
-    return (pl.col("budget_bytes") - fixed - holes) / reserve - still
-
-
-def _step_per_sequence() -> pl.Expr:
-    step = pl.col("step_activations_expected") + pl.col("step_logits_expected")
-    return pl.max_horizontal(step - pl.col("fixed_bytes"), 0.0) / pl.col("sequences")
-
-
-def _card_sequences() -> pl.Expr:
-    prefill = _card_room() / (pl.col("prompt_sequence_bytes") + _step_per_sequence())
-    decode = _card_room() / pl.col("room_sequence_bytes")
-    return _sequences(pl.min_horizontal(prefill, decode))
-
-
-def _card_context() -> pl.Expr:
-    per_sequence = _card_room() / pl.col("stored_sequences") - pl.col("state_bytes")
-    per_token = _step_per_sequence() / pl.col("prompt_tokens")
-    prefill = longest_sequence(per_sequence, *_rates(per_token)) + pl.col(
-        "output_tokens"
-    ).fill_null(0)
-    return pl.min_horizontal(prefill, longest_sequence(per_sequence, *_rates(pl.lit(0.0)))).floor()

@@ -205,7 +205,9 @@ def adapter_parameters(scenario: Scenario, facts: Iterable[ModelFacts]) -> pl.Da
     simplified = bool(scenario.rule_of_thumb.get("lora_simplified", False))
     counted = "trainable_parameters" in scenario.rule_of_thumb
     rows = []
-    for model in () if counted or not lora_ranks(scenario) else facts:
+    asked = {reference.model for w in scenario.workloads for reference in w.models}
+    adapted = [model for model in facts if model.model in asked]
+    for model in () if counted or not lora_ranks(scenario) else adapted:
         from planner.resolve.lora import lora_parameters
 
         for targets in dict.fromkeys(w.lora.targets for w in scenario.workloads):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 import polars as pl
@@ -148,7 +149,9 @@ def placements(
     `wanted` takes only those of its case_index, configuration_index and method.
     """
     gpus, supply = context.catalog.gpus, context.scenario.supply
-    for serves, make in ((True, serving_configurations), (False, training_configurations)):
+    layer_split = bool(_layer_splitters(context))
+    serving = partial(serving_configurations, layer_split=layer_split)
+    for serves, make in ((True, serving), (False, training_configurations)):
         part = context.cases.filter((pl.col("method") == "inference") == serves)
         configurations = make(supply, gpus) if part.height else None
         if wanted is not None and configurations is not None:
@@ -159,6 +162,12 @@ def placements(
             )
         if configurations is not None and part.height:
             yield serves, _batches(part, configurations, context, wanted)
+
+
+def _layer_splitters(context: Context) -> list[str]:
+    """Engines in use that deal whole layers to GPUs where nothing else is asked of them."""
+    splitters = context.tables.engines.filter(pl.col("splits_layers") > 0).select("engine")
+    return splitters.unique().collect(engine="in-memory")["engine"].to_list()
 
 
 def _batches(
@@ -173,8 +182,10 @@ def _batches(
     supply = configurations.join(usable, on="gpu", how="left", maintain_order="left").with_columns(
         memory_headroom=pl.lit(context.scenario.constraints.memory_headroom)
     )
+    splits = pl.col("engine").is_in(_layer_splitters(context)).fill_null(False)
+    own_way = (pl.col("splits_layers") == splits).fill_null(True)
     for some in cases.iter_slices(max(1, BATCH_CELLS // supply.height)):
-        cells = some.lazy().join(supply.lazy(), how="cross")
+        cells = some.lazy().join(supply.lazy(), how="cross").filter(own_way).drop("splits_layers")
         if wanted is not None:
             # Collected, so that an estimate is planned over the rows alone.
             pairs = wanted.lazy().select("case_index", "configuration_index").unique()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -103,7 +104,7 @@ def _ledger(row: Mapping[str, Any], terms: Mapping[str, Term]) -> tuple[LedgerLi
                 low_gib=round((expected if low is None else low) / BYTES_PER_GIB, GIB_DIGITS),
                 expected_gib=round(expected / BYTES_PER_GIB, GIB_DIGITS),
                 high_gib=round((expected if high is None else high) / BYTES_PER_GIB, GIB_DIGITS),
-                formula=term.formula if term else "",
+                formula=_applying(term, row) if term else "",
                 substituted=_substituted(term, row) if term else "",
                 source=term.source if term else "",
             )
@@ -111,16 +112,34 @@ def _ledger(row: Mapping[str, Any], terms: Mapping[str, Term]) -> tuple[LedgerLi
     return tuple(lines)
 
 
+_OPTIONAL: Final = re.compile(r"\[([^\[\]]*)\]")
+_OPERAND: Final = re.compile(r"\{(\w+)\}")
+
+
+def _applying(term: Term, row: Mapping[str, Any]) -> str:
+    """The formula with those of its optional parts that are something in this row."""
+
+    def part(match: re.Match[str]) -> str:
+        return match[1] if all(row.get(name) for name in _OPERAND.findall(match[1])) else ""
+
+    return _OPTIONAL.sub(part, term.formula)
+
+
 def _substituted(term: Term, row: Mapping[str, Any]) -> str:
-    text = term.formula
+    text = _applying(term, row)
     for operand in term.operands:
         text = text.replace(f"{{{operand}}}", _number(row.get(operand)))
     return text
+
+
+_WHOLE_FROM: Final = 1e6
+"""From here on a fraction means nothing, and six digits would need an exponent."""
 
 
 def _number(value: Any) -> str:
     if value is None:
         return "n/a"
     if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:,.6g}"
+        whole = abs(value) >= (1000 if value.is_integer() else _WHOLE_FROM)
+        return f"{value:,.0f}" if whole else f"{value:,.6g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -41,6 +41,7 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "caches_query_heads",
     "caches_fused_outputs",
     "tokens_by_groups",
+    "splits_layers",
     "split_counts_output",
     "layer_split_share",
     "weights_share",

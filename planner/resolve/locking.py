@@ -133,14 +133,25 @@ class Locker:
 
 
 def _named(data: Any) -> Iterator[tuple[Any, Path_]]:
-    """Every model entry of a scenario, with its place; the shape is not taken for granted."""
+    """Every model entry of a scenario, with its place; the shape is not taken for granted.
+
+    The draft models come last, without those that are entries of their own.
+    """
     if not isinstance(data, dict):
         return
-    yield from _listed(data.get("models"), ("models",))
     workloads = data.get("workloads")
-    for index, workload in enumerate(workloads if isinstance(workloads, list) else ()):
+    parts = list(enumerate(workloads if isinstance(workloads, list) else ()))
+    named = list(_listed(data.get("models"), ("models",)))
+    for index, workload in parts:
         if isinstance(workload, dict):
-            yield from _listed(workload.get("models"), ("workloads", index, "models"))
+            named += _listed(workload.get("models"), ("workloads", index, "models"))
+    yield from named
+    own = {item if isinstance(item, str) else str(item["id"]) for item, _ in named}
+    for index, workload in parts:
+        engine = workload.get("engine") if isinstance(workload, dict) else None
+        draft = engine.get("draft_model") if isinstance(engine, dict) else None
+        if isinstance(draft, str) and draft not in own:
+            yield draft, ("workloads", index, "engine", "draft_model")
 
 
 def _listed(items: Any, path: Path_) -> Iterator[tuple[Any, Path_]]:

@@ -19,7 +19,7 @@ from planner.scenario.model import ModelReference, Scenario, Workload
 def resolve_models(
     scenario: Scenario, document: Document, catalog: Catalog
 ) -> tuple[ModelFacts, ...]:
-    """Facts of every model in use, in order of first use.
+    """Facts of every model in use, in order of first use; then of those that only draft tokens.
 
     Raises:
         InputProblems: a model can't be read, or its facts forbid what the scenario asks.
@@ -52,7 +52,9 @@ def _references(scenario: Scenario) -> list[ModelReference]:
     for workload in scenario.workloads:
         for reference in workload.models:
             unique.setdefault((reference.model, reference.config), reference)
-    return list(unique.values())
+    listed = {model for model, _ in unique}
+    drafts = {draft.model: draft for w in scenario.workloads for draft in _draft_models(w)}
+    return [*unique.values(), *(d for name, d in drafts.items() if name not in listed)]
 
 
 def _read_all(

@@ -171,6 +171,8 @@ class Supply:
     instance_types: tuple[str, ...] = ()
     min_vcpus: float | None = None
     min_ram_gb: float | None = None
+    engine_splits: bool = False
+    """Whether layouts are left to the engine: no pipeline sizes given, and tensor auto."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ class SupplyBuilder(Builder):
             ),
             min_vcpus=(item.get("host") or {}).get("min_vcpus"),
             min_ram_gb=(item.get("host") or {}).get("min_ram_gb"),
+            engine_splits="pipeline" not in parallel
+            and sizes(parallel.get("tensor", "auto")) is None,
         )
 
     def named(self, kind: str, names: tuple[str, ...], path: Path_) -> tuple[str, ...]:

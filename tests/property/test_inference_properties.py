@@ -1,5 +1,6 @@
 """What must hold for any model, layout and load: monotone, exact inverses, no order."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,11 @@ from planner.estimate.inference import estimate_inference
 from tests.inference_tables import CONFIGS, cell, facts, tables
 
 ENGINES = (("vllm", "0.19.0"), ("vllm", "0.7.3"), ("sglang", None), ("transformers", "4.46.0"))
-TABLES = tables([facts(name) for name in CONFIGS], [*ENGINES, ("llama.cpp", None)])
+SOLVING = (*ENGINES, ("llama.cpp", None), ("ik_llama.cpp", None), ("exllama", None))
+WINDOWED = replace(
+    facts("gemma-2b", max_position_embeddings=131072, sliding_window=1024), model="windowed"
+)
+TABLES = tables([*(facts(name) for name in CONFIGS), WINDOWED], SOLVING)
 QUICK = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 MODELS = st.sampled_from(sorted(CONFIGS))
 FORMATS = st.sampled_from(["bf16", "fp8", "awq-int4-g128", "nf4"])
@@ -69,24 +74,40 @@ def test_more_ranks_never_hold_more_weights_or_cache_each(case: dict[str, Any]) 
 
 
 @QUICK
-@given(CASES)
-def test_the_largest_context_fits_and_one_block_more_does_not(case: dict[str, Any]) -> None:
-    case = {**case, "engine_and_version": ENGINES[0]}
-    (row,) = estimate([as_cell(case, model="llama-8b")])
-    best = int(row["max_context_tokens"])
-    fixed = {"model": "llama-8b", "context_tokens": best}
-    at, above = estimate(
-        [as_cell(case, **fixed), as_cell(case, **{**fixed, "context_tokens": best + 16})]
+@given(CASES, st.sampled_from(SOLVING), st.integers(16, 100_000), st.floats(6.0, 80.0))
+def test_the_largest_context_fits_and_one_step_more_does_not(
+    case: dict[str, Any], engine: tuple[str, str | None], other: int, card_gib: float
+) -> None:
+    """Whatever context was asked for, and where layers forget what left their window."""
+    name = "windowed" if case["model"] == "gemma-2b" else case["model"]
+    case = {**case, "engine_and_version": engine, "model": name}
+    asked, again = estimate(
+        [
+            as_cell(case, context_tokens=c, card_gib=card_gib)
+            for c in (case["context_tokens"], other)
+        ]
     )
-    assert at["total_bytes"] <= at["budget_bytes"] + 1
-    if best < 131072:
+    assert asked["max_context_tokens"] == again["max_context_tokens"]
+    best = int(asked["max_context_tokens"])
+    step = int(asked["block"]) if asked["is_pooled"] else 1
+    at, above = estimate(
+        [as_cell(case, context_tokens=c, card_gib=card_gib) for c in (max(best, 1), best + step)]
+    )
+    if best > 0:
+        assert at["total_bytes"] <= at["budget_bytes"] + 1
+        assert at["max_concurrent_sequences"] >= case["concurrent_sequences"]
+    if best + step <= asked["max_position_embeddings"]:
         assert above["total_bytes"] > above["budget_bytes"]
 
 
 @QUICK
-@given(CASES)
-def test_the_largest_load_fits_and_one_more_does_not(case: dict[str, Any]) -> None:
-    (row,) = estimate([as_cell(case)])
+@given(CASES, st.sampled_from(SOLVING), st.integers(1, 64))
+def test_the_largest_load_fits_and_one_more_does_not(
+    case: dict[str, Any], engine: tuple[str, str | None], other: int
+) -> None:
+    case = {**case, "engine_and_version": engine}
+    row, again = estimate([as_cell(case), as_cell(case, concurrent_sequences=other)])
+    assert row["max_concurrent_sequences"] == again["max_concurrent_sequences"]
     best = int(row["max_concurrent_sequences"])
     if best < 1:
         return

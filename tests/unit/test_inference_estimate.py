@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from planner.estimate.inference import TERMS, estimate_inference
+from planner.estimate.inference.resident import PARTS
 from planner.estimate.ledger import COMPONENTS, ITEMS, item_columns
 from tests.inference_tables import CONFIGS, GIB, cell, facts, tables
 
@@ -179,6 +180,22 @@ def test_an_unknown_version_widens_the_range_and_is_noted() -> None:
     width = [row["total_high_bytes"] - row["total_low_bytes"] for row in (known, unknown)]
     assert width[1] > width[0]
     assert "not given" in unknown["note"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"engine": "llama.cpp", "engine_version": None, "gpu_layers": 20},
+        {"cpu_offload_gib": 2.0, "draft_model": "qwen-1.5b"},
+        {"model": "deepseek-lite", "engine_version": "0.7.3"},
+    ],
+)
+def test_the_weights_are_the_sum_of_the_parts_in_their_formula(asked: dict[str, Any]) -> None:
+    (row,) = estimate(cell(**asked))
+    parts = [float(row[p.column]) * (1 if p.sign == "+" else -1) for p in PARTS]
+    assert row["weights_bytes"] == pytest.approx(sum(parts))
+    assert sum(part != 0 for part in parts) > 1
 
 
 def test_every_item_with_a_size_is_explained_with_columns_that_exist() -> None:

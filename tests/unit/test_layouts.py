@@ -149,3 +149,41 @@ def test_crossing_nodes_is_not_bought_by_default(tmp_path: Path) -> None:
     assert set(crossing["instance_type"].to_list()) == {"p5.4xlarge"}
     assert set(crossing["instances"].to_list()) == {2}
     assert crossing["usd_per_hour"].to_list() == pytest.approx([2 * 6.88] * crossing.height)
+
+
+def test_layouts_left_to_the_engine_are_stages_of_layers_or_tensor_parallel() -> None:
+    found = serving_configurations(
+        supply(gpu_counts=(1, 4), engine_splits=True), load_catalog().gpus, layer_split=True
+    ).select("tensor_parallel_size", "pipeline_parallel_size", "splits_layers")
+    assert found.rows() == [(1, 1, None), (4, 1, False), (1, 4, True)]
+
+
+@pytest.mark.parametrize(
+    ("parallel", "expected"),
+    [
+        ("", {"vllm": {(1, 1), (2, 1)}, "llama.cpp": {(1, 1), (1, 2)}}),
+        ("  parallel: {expert: 1}\n", {"vllm": {(1, 1), (2, 1)}, "llama.cpp": {(1, 1), (1, 2)}}),
+        ("  parallel: {pipeline: 1}\n", {"vllm": {(1, 1), (2, 1)}, "llama.cpp": {(1, 1), (2, 1)}}),
+        ("  parallel: {tensor: [2]}\n", {"vllm": {(1, 1), (2, 1)}, "llama.cpp": {(1, 1), (2, 1)}}),
+    ],
+)
+def test_engines_split_layers_by_themselves_unless_a_layout_is_asked_for(
+    tmp_path: Path, parallel: str, expected: dict[str, set[tuple[int, int]]]
+) -> None:
+    text = f"""\
+version: 1
+models: [meta-llama/Llama-3.1-8B-Instruct]
+workloads:
+  - {{name: a, method: inference, engine: vllm, context_tokens: 4096, concurrent_sequences: 1}}
+  - {{name: b, method: inference, engine: llama.cpp, context_tokens: 4096, concurrent_sequences: 1}}
+supply:
+  gpus: [H100]
+  gpu_counts: [1, 2]
+{parallel}"""
+    cells = decide(open_scenario(write(tmp_path, text)))
+    layouts = ["tensor_parallel_size", "pipeline_parallel_size"]
+    found = {
+        engine: set(cells.filter(pl.col("engine") == engine).select(layouts).rows())
+        for engine in ("vllm", "llama.cpp")
+    }
+    assert found == expected

@@ -24,6 +24,7 @@ from planner.resolve.lock import (
     record_of_snapshot,
     write_lock,
 )
+from planner.resolve.locking import Locker
 from planner.resolve.models import UnknownModel, resolve_model
 from planner.resolve.records import (
     facts_from_mapping,
@@ -256,3 +257,17 @@ def test_an_unknown_id_names_both_ways_on() -> None:
 def test_facts_of_a_plain_record_say_that_bytes_are_arithmetic() -> None:
     facts = facts_of_record({"id": "x", "config": tiny.CONFIG}, source="test")
     assert "by arithmetic" in " ".join(facts.notes)
+
+
+def test_a_lock_wants_the_draft_model_once(tmp_path: Path) -> None:
+    scenario = tmp_path / "drafted.yaml"
+    scenario.write_text(
+        "models: [acme/tiny]\n"
+        "workloads:\n"
+        "  - {engine: {draft_model: acme/draft, speculative_tokens: 3}}\n"
+        "  - {engine: {draft_model: acme/tiny, speculative_tokens: 3}}\n"
+        "  - {engine: vllm}\n"
+    )
+    wanted = Locker(date(2026, 1, 2)).collect(scenario).hub
+    assert [one.model for one in wanted] == ["acme/tiny", "acme/draft"]
+    assert wanted[1].path == ("workloads", 0, "engine", "draft_model")

@@ -6,12 +6,20 @@ from typing import Final
 
 import polars as pl
 
-from planner.estimate.inference import encoder, experts, host, phases, quantised, runner, working
+from planner.estimate.inference import (
+    encoder,
+    experts,
+    host,
+    phases,
+    quantised,
+    resident,
+    runner,
+    working,
+)
 from planner.estimate.inference import pool as pools
-from planner.estimate.inference.draft import draft_weights_bytes
 from planner.estimate.inference.limits import impossible_reason, notes, unsupported_reason
 from planner.estimate.inference.phases import DECODE, FIRST_STEP, LOAD, PREFILL, SERVING
-from planner.estimate.inference.prepare import prepare
+from planner.estimate.inference.prepare import prepare, settle
 from planner.estimate.inference.totals import (
     budget_columns,
     capacity_columns,
@@ -27,9 +35,8 @@ from planner.estimate.ledger import (
     item_column,
     missing_items,
 )
-from planner.estimate.solve import solve_columns
+from planner.estimate.solve import with_solves
 from planner.resolve.tables import Tables
-from planner.units import BYTES_PER_GIB
 
 _DEFAULT_LORA_RANK: Final = 16
 _KEPT: Final = (
@@ -59,7 +66,18 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     `unsupported_reason`,
     `impossible_reason`, `note`.
     """
-    facts = prepare(cells, tables).with_columns(
+    totals = _ledger(prepare(cells, tables))
+    solved = with_solves(totals, lambda tried: _ledger(settle(tried)))
+    return (
+        solved.with_columns(*capacity_columns())
+        .with_columns(*device_columns())
+        .with_columns(unsupported_reason(), impossible_reason(), notes())
+    )
+
+
+def _ledger(prepared: pl.LazyFrame) -> pl.LazyFrame:
+    """Items, totals, pool and budget of prepared cells."""
+    facts = prepared.with_columns(
         *pools.cache_rates(), *pools.layer_groups(), *encoder.count_columns()
     )
     steps = facts.with_columns(*_sequence_columns()).with_columns(*_phase_columns())
@@ -69,15 +87,10 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         .with_columns(*reserve_columns())
         .with_columns(*missing_items(item_column(i, b) for i in _KEPT for b in BOUNDS))
     )
-    totals = (
+    return (
         items.with_columns(*total_columns())
         .with_columns(*pool_columns())
         .with_columns(*budget_columns())
-    )
-    return (
-        totals.with_columns(*capacity_columns(), *solve_columns())
-        .with_columns(*device_columns())
-        .with_columns(unsupported_reason(), impossible_reason(), notes())
     )
 
 
@@ -183,12 +196,12 @@ def _items() -> list[pl.Expr]:
     in_step = phase.is_in([SERVING, PREFILL])
     loading = phase == LOAD  # before the first product: no workspace, no buffer of a kernel yet
     held_logits = pl.when(phase == FIRST_STEP).then(phases.held_logit_bytes()).otherwise(0.0)
-    exprs: list[pl.Expr] = []
+    exprs = resident.part_columns()
     for bound in BOUNDS:
         base = pl.when(loading).then(0.0).otherwise(working.resident_bytes(bound))
         step = pl.col(f"step_activations_{bound}")
         values = {
-            "weights": _weights(bound),
+            "weights": resident.weights_bytes(bound),
             "adapter": _adapter(),
             "activations": pl.when(in_step).then(step).otherwise(base),
             "logits": pl.when(in_step).then(f"step_logits_{bound}").otherwise(held_logits),
@@ -206,29 +219,6 @@ def _items() -> list[pl.Expr]:
             value.cast(pl.Float64).alias(item_column(item, bound)) for item, value in values.items()
         ]
     return exprs
-
-
-def _weights(bound: Bound) -> pl.Expr:
-    """Weights of the rank as the engine holds them, without what is offloaded to the CPU."""
-    resident = (
-        pl.col("rank_weights_bytes") * constant("weights_share", bound)
-        + constant("tower_weights_extra_share", bound) * working.tower_weights_bytes()
-        + experts.narrow_experts_extra_bytes(bound)
-        - working.embedding_on_cpu_bytes()
-        - host.host_weights_bytes()
-        - quantised.quantised_head_bytes()
-        + quantised.untied_head_bytes()
-        + draft_weights_bytes(bound)
-        + pl.col("allocation_slack_bytes") * (1 - pl.col("carves_weights"))
-        + working.rope_cache_bytes()
-        + working.layer_rope_bytes()
-        + working.absorbed_mla_bytes()
-        + working.absorbed_projection_bytes(bound)
-        + quantised.untied_fp8_head_bytes()
-        + working.silently_tied_head_bytes()
-    )
-    offloaded = pl.col("cpu_offload_gib").fill_null(0.0) * BYTES_PER_GIB
-    return pl.max_horizontal(resident - offloaded, 0.0)
 
 
 def _adapter() -> pl.Expr:

@@ -96,18 +96,55 @@ def layer_groups() -> list[pl.Expr]:
 
 
 def sequence_pages() -> pl.Expr:
-    """Pages (one group, one block) that a sequence of `room_tokens` takes, and its state as pages.
+    """Pages (one group, one block) that a sequence of `room_tokens` takes.
 
-    A local group keeps its window and the tokens of the running step.
+    A local group keeps its window and the tokens of the running steps, and one page more, as a
+    window may begin within a block (kv_cache_interface.py SlidingWindowSpec).
     """
     block, tokens = pl.col("block"), pl.col("room_tokens")
-    running = pl.col("batches_in_flight") * pl.col("batched_tokens")
-    held = pl.min_horizontal(tokens, pl.col("window").fill_null(0) - 1 + running)
+    held = pl.min_horizontal(tokens, _local_tokens())
     local = pl.when(pl.col("window").is_null()).then(tokens).otherwise(held)
     return (
         pl.col("global_groups") * (tokens / block).ceil()
         + pl.col("local_groups") * (local / block).ceil()
+        + begun_pages()
     )
+
+
+def begun_pages() -> pl.Expr:
+    """Pages of a sequence's local groups beyond whole blocks, whatever its length."""
+    return pl.when(pl.col("window").is_null()).then(0.0).otherwise("local_groups")
+
+
+def paged_rates() -> tuple[pl.Expr, pl.Expr, pl.Expr]:
+    """Bytes per token of global and local layers and the window, in the units of sequence_bytes.
+
+    Where layers are cut into groups: the groups' pages a block, and a window of so many whole
+    blocks as a local group keeps. A multiple of the block is then counted exactly.
+    """
+    block = pl.col("block")
+    per_token = page_bytes() / block
+    pages = {
+        "global": pl.col("global_groups") * per_token + draft_token_bytes(),
+        "local": pl.col("local_groups") * per_token,
+        "window": (_local_tokens() / block).ceil() * block,
+    }
+    plain = {"global": "global_token_bytes", "local": "local_token_bytes", "window": "window"}
+    of_global, of_local, window = (
+        pl.when(is_grouped()).then(pages[kind]).otherwise(plain[kind]) for kind in pages
+    )
+    return of_global, of_local, window
+
+
+def is_grouped() -> pl.Expr:
+    """Whether the engine keeps pages of groups, some of which forget what left their window."""
+    return (pl.col("local_token_bytes") > 0) & (pl.col("has_hybrid_cache") > 0)
+
+
+def _local_tokens() -> pl.Expr:
+    """Tokens a local group keeps at most: its window and the tokens of the running steps."""
+    running = pl.col("batches_in_flight") * pl.col("batched_tokens")
+    return pl.col("window").fill_null(0) - 1 + running
 
 
 def page_bytes() -> pl.Expr:
@@ -129,9 +166,7 @@ def sequence_bytes(tokens: pl.Expr) -> pl.Expr:
         blocks, pl.col("global_token_bytes"), pl.col("local_token_bytes"), pl.col("window")
     )
     pages = sequence_pages() * page_bytes() + blocks * draft_token_bytes()
-    paged = pl.when(pl.col("has_hybrid_cache") > 0).then(pages)
-    grouped = (pl.col("local_token_bytes") > 0) & (pl.col("has_hybrid_cache") > 0)
-    return pl.when(grouped).then(paged).otherwise(plain) + pl.col("state_bytes")
+    return pl.when(is_grouped()).then(pages).otherwise(plain) + pl.col("state_bytes")
 
 
 def prompt_bytes() -> pl.Expr:

@@ -107,9 +107,18 @@ def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         (pl.col("cpu_offload_gib") > 0).fill_null(False).alias("has_cpu_offload"),
     )
     facts = _facts(inputs.select(_FACT_KEYS).unique(), tables)
-    return (
+    return settle(
         inputs.join(facts, on=list(_FACT_KEYS), how="left", nulls_equal=True, maintain_order="left")
-        .with_columns(*_defaults())
+    )
+
+
+def settle(cells: pl.LazyFrame) -> pl.LazyFrame:
+    """Settings that were left to the engine, and the tokens of its step, from inputs and facts.
+
+    Cells that went through it may do so again with another context or load.
+    """
+    return (
+        cells.with_columns(*_defaults())
         .with_columns(*encoder.film_columns())
         .with_columns(*_steps(), *encoder.item_columns())
     )

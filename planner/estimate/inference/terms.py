@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from planner.estimate.inference.resident import weights_formula
 from planner.estimate.ledger import Term
 
 TERMS: Final[tuple[Term, ...]] = (
     Term(
         "weights",
         "weights",
-        "{rank_weights_bytes} of the rank's tensors in {weight_format} + {allocation_slack_bytes}"
-        " of allocator rounding + rotary tables and copies of {engine_profile}"
-        " - CPU offload of {cpu_offload_gib} GiB or all but {gpu_layers} layers"
-        " + draft model {draft_model}",
-        (
-            "rank_weights_bytes",
-            "weight_format",
-            "allocation_slack_bytes",
-            "engine_profile",
-            "cpu_offload_gib",
-            "gpu_layers",
-            "draft_model",
-        ),
+        *weights_formula(),
         "tensors of the model by storage format; engine profile",
     ),
     Term(
@@ -49,8 +38,9 @@ TERMS: Final[tuple[Term, ...]] = (
         "{step_tokens} tokens x ({hidden_elements_per_token} x {hidden_size} +"
         " {mlp_elements_per_token} x {widest_mlp} / {tensor_parallel_size}) x"
         " {activation_element_bytes} + {activation_base_bytes}, where the forward step is the peak,"
-        " else its output alone; experts' buffers on top; or the encoder's {profiled_items} items"
-        " of {item_tokens} tokens and {item_rows} rows of {encoder_hidden_size} ({engine_profile})",
+        " else its output alone[; {moe_layers} layers' experts and their buffers on top][; or the"
+        " encoder's {profiled_items} items of {item_tokens} tokens and {item_rows} rows of"
+        " {encoder_hidden_size}] ({engine_profile})",
         (
             "step_tokens",
             "hidden_elements_per_token",
@@ -60,6 +50,7 @@ TERMS: Final[tuple[Term, ...]] = (
             "tensor_parallel_size",
             "activation_element_bytes",
             "activation_base_bytes",
+            "moe_layers",
             "profiled_items",
             "item_tokens",
             "item_rows",
