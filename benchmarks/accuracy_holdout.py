@@ -19,6 +19,7 @@ from typing import Any, Final
 import polars as pl
 
 from planner.catalog.load import load_catalog
+from planner.resolve.engine_constants import bound_columns
 from planner.resolve.tables import Tables
 from planner.verify.inference import inference_estimates
 from planner.verify.inference_cells import with_versions
@@ -138,8 +139,9 @@ def _parts(runs: pl.DataFrame, tables: Tables, component: str, constants: tuple[
 
     base = estimate(tables)
     for name in constants:
-        names = (name, f"{name}_low", f"{name}_high")
-        more = tables.engines.with_columns(pl.col(column) * (1 + _STEP) for column in names)
+        more = tables.engines.with_columns(
+            pl.col(column) * (1 + _STEP) for column in bound_columns(name)
+        )
         moved = estimate(replace(tables, engines=more)).select("id", moved="expected")
         base = base.join(moved, on="id").with_columns(
             ((pl.col("moved") - pl.col("expected")) / _STEP).alias(f"part_{name}")

@@ -22,40 +22,59 @@ LONGEST: Final = 2**24
 MOST_SEQUENCES: Final = 2**20
 _CACHE: Final = ("kv_cache", "recurrent_state")
 _STEP: Final = ("activations", "logits")
-_CELL: Final = "solved_cell"
+CELL: Final = "solved_cell"
+_FOUND: Final = tuple(f"searched_{name}" for name in SOLVED)
 _SOLVES: Final = "solved_for"
 _IS_CONTEXT: Final = pl.col(_SOLVES) == SOLVED[1]
 Ledger = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
-def with_solves(cells: pl.LazyFrame, ledger: Ledger) -> pl.LazyFrame:
-    """Adds `max_concurrent_sequences` per replica and `max_context_tokens`; 0 where nothing fits.
+def closed_columns() -> list[pl.Expr]:
+    """`max_concurrent_sequences` per replica, `max_context_tokens`: null without a closed form.
 
-    Engines with a pool: what the pool holds, in closed form. Where more than the cache grows with
-    the context or the load, the largest value at which `ledger` (which makes `total_bytes` and
-    `budget_bytes` of cells) still finds room.
+    Engines with a pool: what the pool holds. Null where more than the cache grows with the context
+    or the load; see with_searched. 0 where nothing fits.
     """
-    closed = cells.with_columns(*_closed_columns())
-
-    def searched(frame: pl.DataFrame) -> pl.DataFrame:
-        return _with_searched(frame, ledger)
-
-    return closed.map_batches(
-        searched,
-        predicate_pushdown=False,
-        projection_pushdown=False,
-        slice_pushdown=False,
-    )
-
-
-def _closed_columns() -> list[pl.Expr]:
     pooled = pl.col("is_pooled") > 0
     return [
         pl.when(pooled).then(pl.max_horizontal(_pool_sequences(), 0.0)).alias(SOLVED[0]),
-        pl.when(pooled & ~_follows_context())
+        pl.when(~is_open())
         .then(pl.min_horizontal(_pool_context(), _longest_of_model()))
         .alias(SOLVED[1]),
     ]
+
+
+def is_open() -> pl.Expr:
+    """Whether a run has a solve without closed form; reads settings and facts of the engine."""
+    return ((pl.col("is_pooled") == 0) | _follows_context()).fill_null(False)
+
+
+def may_be_open() -> pl.Expr:
+    """The same of an engine with a card and model, whatever its runs set."""
+    follows = pl.col("batched_tokens_follow_context") > 0
+    return ((pl.col("is_pooled") == 0) | follows).fill_null(False)
+
+
+def with_searched(cells: pl.LazyFrame, runs: pl.LazyFrame, ledger: Ledger) -> pl.LazyFrame:
+    """Fills the solves that have no closed form: the largest value at which `ledger` finds room.
+
+    `cells` are estimates with `CELL`; `runs` the same cells before, prepared, of which those with
+    is_open are searched. `ledger` makes `total_bytes` and `budget_bytes` of prepared cells.
+    """
+    answers = runs.filter(is_open()).map_batches(
+        lambda frame: _answers(frame, ledger),
+        predicate_pushdown=False,
+        projection_pushdown=False,
+        slice_pushdown=False,
+        schema={CELL: pl.UInt32} | dict.fromkeys(_FOUND, pl.Float64),
+    )
+    return (
+        cells.join(answers, on=CELL, how="left", maintain_order="left")
+        .with_columns(
+            pl.coalesce(name, found).alias(name) for name, found in zip(SOLVED, _FOUND, strict=True)
+        )
+        .drop(_FOUND)
+    )
 
 
 def _longest_of_model() -> pl.Expr:
@@ -68,11 +87,10 @@ def _follows_context() -> pl.Expr:
     return (follows & pl.col("max_num_batched_tokens").is_null()).fill_null(False)
 
 
-def _with_searched(cells: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
-    """Cells with the solves that have no closed form filled in."""
+def _answers(runs: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
+    """The solves of each run, by `CELL`."""
+    cells = ledger(runs.lazy()).with_columns(*closed_columns()).collect(engine="in-memory")
     rows = _open_solves(cells)
-    if not rows.height:
-        return cells
 
     def fits(probes: pl.LazyFrame) -> pl.LazyFrame:
         return ledger(probes.with_columns(*_tried())).select(
@@ -82,19 +100,15 @@ def _with_searched(cells: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
     found = pl.col("found").fill_null(0).cast(pl.Float64)
     unbound = pl.col("found") == pl.when(_IS_CONTEXT).then(LONGEST).otherwise(MOST_SEQUENCES)
     ranks = pl.when(_IS_CONTEXT).then(1).otherwise("data_parallel_size")
-    answers = (
+    answer = pl.when(unbound).then(float("inf")).otherwise(found * ranks)
+    return (
         rows.with_columns(found=largest_that_fits(rows, fits))
-        .group_by(_CELL, _SOLVES)
-        .agg(pl.when(unbound).then(float("inf")).otherwise(found * ranks).max().alias("found"))
-    )
-    solved = cells.with_row_index(_CELL)
-    for name in SOLVED:
-        one = answers.filter(pl.col(_SOLVES) == name).select(_CELL, "found")
-        solved = solved.join(one, on=_CELL, how="left", maintain_order="left").with_columns(
-            pl.coalesce(name, "found").alias(name)
+        .group_by(CELL)
+        .agg(
+            answer.filter(pl.col(_SOLVES) == name).max().alias(column)
+            for name, column in zip(SOLVED, _FOUND, strict=True)
         )
-        solved = solved.drop("found")
-    return solved.drop(_CELL)
+    )
 
 
 def _open_solves(cells: pl.DataFrame) -> pl.DataFrame:
@@ -103,10 +117,8 @@ def _open_solves(cells: pl.DataFrame) -> pl.DataFrame:
     A context where a step follows it up to a limit is searched below and above that limit.
     """
     known = pl.col("total_bytes").is_not_null() & pl.col("total_bytes").is_not_nan()
-    rows = (
-        cells.with_row_index(_CELL)
-        .filter(known & pl.col("budget_bytes").is_not_null())
-        .with_columns(pl.lit(0, pl.Int64).alias(LOW))
+    rows = cells.filter(known & pl.col("budget_bytes").is_not_null()).with_columns(
+        pl.lit(0, pl.Int64).alias(LOW)
     )
     longest = pl.col("max_position_embeddings").fill_null(LONGEST).cast(pl.Int64)
     limit = pl.col("follow_context_limit_tokens").cast(pl.Int64)

@@ -165,3 +165,63 @@ DEFAULTS: Final[Mapping[str, float]] = {
     "state_element_bytes": 2.0,
 }
 """Values of constants that a profile leaves out; 0 for the others."""
+
+RANGED: Final[frozenset[str]] = frozenset(
+    {
+        "default_memory_fraction",
+        "generated_share",
+        "absorbs_mla_projections",
+        "layer_split_share",
+        "weights_share",
+        "tower_weights_extra_share",
+        "mxfp4_experts_extra_share",
+        "hidden_elements_per_token",
+        "mlp_elements_per_token",
+        "prefill_share",
+        "eager_score_bytes",
+        "activation_base_bytes",
+        "activation_floor_bytes",
+        "moe_workspace_share",
+        "grouped_expert_inputs",
+        "keeps_expert_products",
+        "unpacks_nf4",
+        "int8_load_copies",
+        "int8_mlp_elements_per_token",
+        "joins_projections",
+        "awq_scratch",
+        "unpacked_mlp_elements_per_token",
+        "tower_elements_per_token",
+        "tower_base_bytes",
+        "encoder_hidden_elements",
+        "encoder_share",
+        "encoder_kept_share",
+        "bytes_per_logit",
+        "v2_bytes_per_logit",
+        "v2_state_bytes_per_logit",
+        "default_seqs",
+        "default_seqs_large",
+        "context_bytes",
+        "non_torch_bytes",
+        "communication_bytes",
+        "communication_pcie_bytes",
+        "graph_base_bytes",
+        "graph_layer_bytes",
+        "graph_moe_layer_bytes",
+        "graph_hidden_bytes",
+        "graph_mlp_bytes",
+        "graph_expert_bytes",
+        "allocator_reserve_share",
+        "quantising_base_bytes",
+        "quantising_head_copies",
+        "latent_base_bytes",
+        "cache_share",
+        "mask_bytes_per_pair",
+        "staged_tensors",
+    }
+)
+"""Constants whose range the formulas read; the others are switches, sizes and settings."""
+
+
+def bound_columns(name: str) -> tuple[str, ...]:
+    """Columns of a constant: its value, and low and high where its range is read."""
+    return (name, f"{name}_low", f"{name}_high") if name in RANGED else (name,)

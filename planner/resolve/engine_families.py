@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from planner.resolve.engine_constants import bound_columns
+
 if TYPE_CHECKING:
     from planner.resolve.engine_profiles import Constant, Engine, Profile, Version
 
@@ -30,11 +32,8 @@ BY_MODEL_TYPE: Final[tuple[str, ...]] = (
     "v2_runner",
 )
 """Constants that a profile file may give by model type."""
-_ENDS: Final = ("", "_low", "_high")
-_STRUCT: Final = pl.Struct(
-    {"model_type": pl.String}
-    | {f"{name}{end}": pl.Float64 for name in BY_MODEL_TYPE for end in _ENDS}
-)
+_COLUMNS: Final = tuple(column for name in BY_MODEL_TYPE for column in bound_columns(name))
+_STRUCT: Final = pl.Struct({"model_type": pl.String} | dict.fromkeys(_COLUMNS, pl.Float64))
 FAMILIES_DTYPE: Final = pl.List(_STRUCT)
 
 
@@ -97,14 +96,18 @@ def families_column(families: Families) -> list[dict[str, Any]]:
         {
             "model_type": model_type,
             **{
-                f"{name}{end}": getattr(own[name], end.lstrip("_") or "value")
+                column: value
                 for name in BY_MODEL_TYPE
                 if name in own
-                for end in _ENDS
+                for column, value in zip(bound_columns(name), _values(own[name]), strict=False)
             },
         }
         for model_type, own in families.items()
     ]
+
+
+def _values(constant: Constant) -> tuple[float, float, float]:
+    return constant.value, constant.low, constant.high
 
 
 def with_families(cells: pl.LazyFrame, engines: pl.LazyFrame) -> pl.LazyFrame:
@@ -119,9 +122,8 @@ def with_families(cells: pl.LazyFrame, engines: pl.LazyFrame) -> pl.LazyFrame:
         .filter(pl.col("by_model_type").is_not_null())
         .unnest("by_model_type")
     )
-    names = [f"{name}{end}" for name in BY_MODEL_TYPE for end in _ENDS]
     return (
         cells.join(own, on=keys, how="left", nulls_equal=True, suffix="_of_type")
-        .with_columns(pl.coalesce(f"{name}_of_type", name).alias(name) for name in names)
-        .drop([f"{name}_of_type" for name in names])
+        .with_columns(pl.coalesce(f"{name}_of_type", name).alias(name) for name in _COLUMNS)
+        .drop([f"{name}_of_type" for name in _COLUMNS])
     )

@@ -18,7 +18,7 @@ import polars as pl
 
 from planner.errors import did_you_mean
 from planner.resolve.engine_cards import TIER_SCHEMA, tier_columns
-from planner.resolve.engine_constants import CONSTANTS
+from planner.resolve.engine_constants import CONSTANTS, bound_columns
 from planner.resolve.engine_families import (
     FAMILIES_DTYPE,
     families_at,
@@ -171,7 +171,7 @@ def engines_frame(
     """One row per (engine, engine_version) in use: constants, their range, and the note.
 
     Columns: `engine`, `engine_version` (null where not given), `engine_note`, `engine_profile`
-    (title and version range), for each of CONSTANTS three: `<name>`, `<name>_low`, `<name>_high`,
+    (title and version range), each of CONSTANTS, with `<name>_low` and `<name>_high` of RANGED,
     `by_model_type`, the constants of model types that have their own, and the profile's card tiers
     (TIER_SCHEMA). Where an older worker takes some runs of a version, `fallback_reasons` names what
     sends a run there, and a second row with `worker` OLDER_WORKER holds its constants.
@@ -197,7 +197,8 @@ def _row(engine: Engine, name: str, version: str | None, profile: Profile) -> di
         "engine_profile": f"{engine.title} {profile.versions}",
     }
     for key, constant in profile.constants.items():
-        row |= {key: constant.value, f"{key}_low": constant.low, f"{key}_high": constant.high}
+        values = (constant.value, constant.low, constant.high)
+        row |= dict(zip(bound_columns(key), values, strict=False))
     row["by_model_type"] = families_column(profile.by_model_type)
     return row | tier_columns(profile.card_tiers)
 
@@ -221,6 +222,6 @@ def _padded(version: Version) -> Version:
 
 def _frame_schema() -> dict[str, Any]:
     text = dict.fromkeys(_TEXT, pl.String)
-    numbers = {f"{n}{end}": pl.Float64 for n in CONSTANTS for end in ("", "_low", "_high")}
+    numbers = {column: pl.Float64 for name in CONSTANTS for column in bound_columns(name)}
     lists = {"fallback_reasons": pl.List(pl.String), "by_model_type": FAMILIES_DTYPE}
     return {**text, **numbers, **lists, **TIER_SCHEMA}

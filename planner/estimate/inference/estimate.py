@@ -8,18 +8,17 @@ import polars as pl
 
 from planner.estimate.inference import (
     encoder,
-    experts,
-    host,
+    peaks,
     phases,
-    quantised,
     resident,
     runner,
     working,
 )
 from planner.estimate.inference import pool as pools
 from planner.estimate.inference.limits import impossible_reason, notes, unsupported_reason
+from planner.estimate.inference.peaks import with_peaks
 from planner.estimate.inference.phases import DECODE, FIRST_STEP, LOAD, PREFILL, SERVING
-from planner.estimate.inference.prepare import prepare, settle
+from planner.estimate.inference.prepare import facts_of, settle, with_facts
 from planner.estimate.inference.totals import (
     budget_columns,
     capacity_columns,
@@ -35,7 +34,7 @@ from planner.estimate.ledger import (
     item_column,
     missing_items,
 )
-from planner.estimate.solve import with_solves
+from planner.estimate.solve import CELL, closed_columns, may_be_open, with_searched
 from planner.resolve.tables import Tables
 
 _DEFAULT_LORA_RANK: Final = 16
@@ -66,10 +65,15 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     `unsupported_reason`,
     `impossible_reason`, `note`.
     """
-    totals = _ledger(prepare(cells, tables))
-    solved = with_solves(totals, lambda tried: _ledger(settle(tried)))
+    indexed = cells.with_row_index(CELL)
+    facts = facts_of(indexed, tables)
+    prepared = with_facts(indexed, facts)
+    solved = _ledger(prepared).with_columns(*closed_columns())
+    if facts.select(may_be_open().any()).collect(engine="in-memory").item():
+        solved = with_searched(solved, prepared, lambda tried: _ledger(settle(tried)))
     return (
-        solved.with_columns(*capacity_columns())
+        solved.drop(CELL)
+        .with_columns(*capacity_columns())
         .with_columns(*device_columns())
         .with_columns(unsupported_reason(), impossible_reason(), notes())
     )
@@ -80,12 +84,13 @@ def _ledger(prepared: pl.LazyFrame) -> pl.LazyFrame:
     facts = prepared.with_columns(
         *pools.cache_rates(), *pools.layer_groups(), *encoder.count_columns()
     )
-    steps = facts.with_columns(*_sequence_columns()).with_columns(*_phase_columns())
+    steps = with_peaks(facts.with_columns(*_sequence_columns()))
     items = (
         steps.with_columns(phases.peak_phase())
         .with_columns(*_items())
         .with_columns(*reserve_columns())
         .with_columns(*missing_items(item_column(i, b) for i in _KEPT for b in BOUNDS))
+        .drop(peaks.staged_columns())
     )
     return (
         items.with_columns(*total_columns())
@@ -107,88 +112,7 @@ def _sequence_columns() -> list[pl.Expr]:
         .alias("prompt_sequence_bytes"),
         (pl.col("sequences") * (1 - share) + share).alias("stored_sequences"),
         (pl.col("global_token_bytes") + pl.col("local_token_bytes")).alias("kv_bytes_per_token"),
-        (constant("activation_base_bytes") + quantised.unpacked_matrix_bytes()).alias(
-            "fixed_bytes"
-        ),
-        quantised.quantising_reserve_bytes().alias("quantising_reserve_bytes"),
     ]
-
-
-def _working(bound: Bound) -> tuple[pl.Expr, pl.Expr]:
-    """Activations and logits of a step at a bound: the largest of three peaks, booked apart.
-
-    The forward step, the logits, or the encoder before both, whose pictures are alive in all.
-    """
-    forward, logits, pictures = _peaks(bound)
-    peak = pl.max_horizontal(forward, logits, pictures)
-    forward_expected, logits_expected, pictures_expected = _peaks("expected")
-    logits_bind = logits_expected > pl.max_horizontal(forward_expected, pictures_expected)
-    beside = _kept_through_step(bound) + working.step_output_bytes()
-    activations = pl.when(logits_bind).then(beside).otherwise(peak)
-    return activations, pl.when(logits_bind).then(peak - beside).otherwise(0.0)
-
-
-def _peaks(bound: Bound) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
-    """Working memory at the end of a layer, of the logits, and of the encoder."""
-    kept = _kept_through_step(bound)
-    logits = working.logit_peak_bytes(bound) + working.step_output_bytes()
-    pictures = constant("activation_base_bytes", bound) + encoder.encoder_peak_bytes(bound)
-    return kept + _layer_peak(bound), kept + logits, pictures
-
-
-def _kept_through_step(bound: Bound) -> pl.Expr:
-    return working.resident_bytes(bound) + _held_workspace(bound)
-
-
-def _held_workspace(bound: Bound) -> pl.Expr:
-    """One workspace that experts and sparse attention share, where an engine keeps it."""
-    moe = experts.moe_workspace_bytes(bound) * pl.col("holds_moe_workspace")
-    return pl.max_horizontal(moe, working.sparse_workspace_bytes())
-
-
-def _layer_peak(bound: Bound) -> pl.Expr:
-    """The largest part of a layer: attention (an expanded latent, eager scores), MLP, experts.
-
-    At least what a warm-up takes, where an engine is measured with one, and what loading held.
-    """
-    workspace = experts.moe_workspace_bytes(bound) * (1 - pl.col("holds_moe_workspace"))
-    grouped = experts.grouped_expert_bytes(bound)
-    routed = experts.expert_layer_bytes(bound) + workspace + grouped
-    attention = (
-        working.latent_scratch_bytes(bound)
-        + working.eager_score_bytes(bound)
-        + working.expanded_chunk_bytes()
-    )
-    mlp = pl.max_horizontal(working.dense_layer_bytes(bound), routed) + host.staged_bytes(bound)
-    floor = constant("activation_floor_bytes", bound)
-    loading = pl.max_horizontal(
-        quantised.joined_projections_bytes(bound), quantised.int8_loading_bytes(bound)
-    )
-    return pl.max_horizontal(mlp, attention, floor, loading) + host.mask_bytes(bound)
-
-
-def _phase_columns() -> list[pl.Expr]:
-    exprs = []
-    for bound in BOUNDS:
-        activations, logits = _working(bound)
-        exprs += [
-            activations.alias(f"step_activations_{bound}"),
-            logits.alias(f"step_logits_{bound}"),
-            _inner_stage(bound).alias(f"inner_stage_activations_{bound}"),
-        ]
-    forward, logits, _ = _peaks("expected")
-    text = pl.max_horizontal(forward, logits) - working.tower_bytes()
-    return [*exprs, text.alias("text_peak_bytes")]
-
-
-def _inner_stage(bound: Bound) -> pl.Expr:
-    """Activations of a pipeline stage that makes no logits: it receives and sends hidden states."""
-    return (
-        working.resident_bytes(bound)
-        + _layer_peak(bound)
-        + _held_workspace(bound)
-        + pl.col("stage_hidden_copies") * working.step_output_bytes()
-    )
 
 
 def _items() -> list[pl.Expr]:
@@ -198,7 +122,7 @@ def _items() -> list[pl.Expr]:
     held_logits = pl.when(phase == FIRST_STEP).then(phases.held_logit_bytes()).otherwise(0.0)
     exprs = resident.part_columns()
     for bound in BOUNDS:
-        base = pl.when(loading).then(0.0).otherwise(working.resident_bytes(bound))
+        base = pl.when(loading).then(0.0).otherwise(peaks.resident(bound))
         step = pl.col(f"step_activations_{bound}")
         values = {
             "weights": resident.weights_bytes(bound),

@@ -10,8 +10,8 @@ from typing import Final
 
 import polars as pl
 
-from planner.estimate.inference import working
 from planner.estimate.inference.host import has_head_on_gpu
+from planner.estimate.inference.peaks import resident
 
 SERVING: Final = "serving"
 PREFILL: Final = "prefill"
@@ -27,7 +27,7 @@ def peak_phase() -> pl.Expr:
         (pl.col(f"{name}_sequence_bytes") - pl.col("state_bytes")) * pl.col("stored_sequences")
         for name in ("prompt", "room")
     )
-    copies, base = pl.col("decode_cache_copies"), working.resident_bytes()
+    copies, base = pl.col("decode_cache_copies"), resident("expected")
     prefill = prompt + step
     first = prompt * copies + held_logit_bytes() + base
     decode = room * copies + base

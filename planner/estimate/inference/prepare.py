@@ -18,6 +18,7 @@ from planner.estimate.inference.model_facts import (
     model_facts,
     stored_facts,
 )
+from planner.estimate.inference.runner import uses_second_runner
 from planner.estimate.inference.workers import worker
 from planner.estimate.kv_cache import SPLIT_EVEN, SPLIT_WITH_OUTPUT, cache_by_rank, element_bytes
 from planner.estimate.weights import weights_by_rank
@@ -93,22 +94,32 @@ _FACT_KEYS: Final = (
 )
 
 
-def prepare(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
-    """Cells with inputs completed and facts joined; one row a cell, in order.
+def facts_of(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
+    """What is known about each combination of model, format, engine, GPU and layout in cells.
 
-    Facts are gathered once for each combination of model, format, engine, GPU and layout.
+    Gathered at once: what is built on cells with hundreds of columns is then planned on a table,
+    not on all the joins behind it.
     """
+    keys = _inputs(cells).select(_FACT_KEYS).unique()
+    return _facts(_now(keys), tables)
+
+
+def with_facts(cells: pl.LazyFrame, facts: pl.LazyFrame) -> pl.LazyFrame:
+    """Cells with inputs completed and the facts of facts_of; one row a cell, in order."""
+    keys = list(_FACT_KEYS)
+    return settle(
+        _inputs(cells).join(facts, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    )
+
+
+def _inputs(cells: pl.LazyFrame) -> pl.LazyFrame:
     have = cells.collect_schema().names()
     missing = [pl.lit(None, dtype=kind).alias(n) for n, kind in INPUTS.items() if n not in have]
     typed = [pl.col(n).cast(kind) for n, kind in INPUTS.items() if n in have]
-    inputs = cells.with_columns(*typed, *missing).with_columns(
+    return cells.with_columns(*typed, *missing).with_columns(
         *(pl.col(name).fill_null(1) for name in _PARALLEL),
         (pl.col("lora_adapters") > 0).fill_null(False).alias("has_adapters"),
         (pl.col("cpu_offload_gib") > 0).fill_null(False).alias("has_cpu_offload"),
-    )
-    facts = _facts(inputs.select(_FACT_KEYS).unique(), tables)
-    return settle(
-        inputs.join(facts, on=list(_FACT_KEYS), how="left", nulls_equal=True, maintain_order="left")
     )
 
 
@@ -125,7 +136,10 @@ def settle(cells: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _facts(keys: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
-    """Everything known about each combination of _FACT_KEYS, one row a combination."""
+    """Everything known about each combination of _FACT_KEYS, one row a combination.
+
+    Step by step: planning joins of hundreds of columns at once takes longer than doing them.
+    """
     of_run = ["engine", "engine_version"]
     constants = tables.engines.drop("by_model_type", "fallback_reasons")
     reasons = tables.engines.filter(pl.col("worker") == "").select(*of_run, "fallback_reasons")
@@ -139,13 +153,22 @@ def _facts(keys: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
         .with_columns(worker())
         .drop("fallback_reasons")
     )
-    by_worker = known.join(constants, on=[*of_run, "worker"], how="left", nulls_equal=True)
-    profiled = with_families(by_worker, tables.engines).with_columns(*_derived_keys())
+    by_worker = _now(known).join(constants, on=[*of_run, "worker"], how="left", nulls_equal=True)
+    profiled = _now(
+        with_families(_now(by_worker), tables.engines).with_columns(
+            *_derived_keys(), uses_second_runner()
+        )
+    )
     weights = weights_by_rank(tables, profiled.select(_WEIGHT_KEYS).unique().rename(_HELD))
     cache = cache_by_rank(tables, profiled.select(_CACHE_KEYS).unique())
     back = {new: old for old, new in _HELD.items()}
     held = profiled.join(weights.rename({**back, **_RANK}), on=list(_WEIGHT_KEYS), how="left")
-    return with_draft(held.join(cache, on=list(_CACHE_KEYS), how="left"), tables)
+    cached = _now(held).join(cache, on=list(_CACHE_KEYS), how="left")
+    return _now(with_draft(_now(cached), tables))
+
+
+def _now(frame: pl.LazyFrame) -> pl.LazyFrame:
+    return frame.collect(engine="in-memory").lazy()
 
 
 _WEIGHT_KEYS: Final = (

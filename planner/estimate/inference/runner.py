@@ -21,7 +21,7 @@ _PLAIN_DECODERS: Final = 3
 def uses_second_runner() -> pl.Expr:
     """By `v2_runner`: 1, models in 16 bits; 2, all; 3, all but mixtures of experts and hybrids.
 
-    Never with a draft model of its own.
+    Never with a draft model of its own. Stored as `is_second_runner`.
     """
     kind = pl.col("v2_runner")
     unquantised = pl.col("weight_family").fill_null("float") == "float"
@@ -31,12 +31,12 @@ def uses_second_runner() -> pl.Expr:
         | ((kind == _UNQUANTISED) & unquantised)
         | ((kind == _PLAIN_DECODERS) & plain)
     )
-    return taken & pl.col("draft_model").is_null()
+    return (taken & pl.col("draft_model").is_null()).alias("is_second_runner")
 
 
 def bytes_per_logit(bound: Bound = "expected") -> pl.Expr:
     """Bytes of a logit and of what sampling makes of it, by the runner."""
-    second = pl.when(uses_second_runner()).then(constant("v2_bytes_per_logit", bound))
+    second = pl.when("is_second_runner").then(constant("v2_bytes_per_logit", bound))
     return second.otherwise(constant("bytes_per_logit", bound))
 
 
@@ -50,7 +50,7 @@ def sampler_state_bytes(bound: Bound = "expected", *, inside: bool) -> pl.Expr:
         constant("v2_state_bytes_per_logit", bound)
         * pl.col("step_sequences")
         * pl.col("vocab_size")
-        * pl.when(uses_second_runner()).then(1.0).otherwise(0.0)
+        * pl.when("is_second_runner").then(1.0).otherwise(0.0)
     )
     counted = pl.col("v2_state_inside")
     return size * (counted if inside else 1 - counted)
@@ -58,11 +58,11 @@ def sampler_state_bytes(bound: Bound = "expected", *, inside: bool) -> pl.Expr:
 
 def counts_graphs_inside() -> pl.Expr:
     """Whether CUDA graphs are taken off the pool, as 0 or 1."""
-    second = pl.when(uses_second_runner()).then("v2_graphs_inside")
+    second = pl.when("is_second_runner").then("v2_graphs_inside")
     return second.otherwise("counts_graphs_inside")
 
 
 def profiles_encoder() -> pl.Expr:
     """Whether the profiling run of the cell's runner includes the encoder, as 0 or 1."""
-    second = pl.when(uses_second_runner()).then("v2_profiles_encoder")
+    second = pl.when("is_second_runner").then("v2_profiles_encoder")
     return second.otherwise("profiles_encoder")
