@@ -29,6 +29,7 @@ from planner.verify.columns import (
     TELLING,
     Kind,
 )
+from planner.verify.logs import LOOKED_FOR, read_output
 
 _NEAR: Final = 0.75
 """How alike two column names are where one is likely meant for the other (difflib's ratio)."""
@@ -62,7 +63,8 @@ def read_measured(path: Path) -> Measured:
     if kind is None:
         wanted = "; ".join(f"{name}: {', '.join(columns)}" for name, columns in TELLING.items())
         message = f"no known kind of measurements: columns are {', '.join(header)}"
-        raise InputProblems([_problem(path, "unknown-measurements", message, f"needs {wanted}")])
+        hint = f"as a file of runs it needs {wanted}; as a log: {LOOKED_FOR}"
+        raise InputProblems([_problem(path, "unknown-measurements", message, hint)])
     if not lines:
         raise InputProblems([_problem(path, "no-runs", "the file has a header and no runs")])
     problems = list(_wrong_values(path, header, lines))
@@ -85,7 +87,6 @@ def is_measured(path: Path, *, described: bool = False) -> bool:
         OutsideFailure: it can't be read.
     """
     from planner.verify.case import text_of
-    from planner.verify.logs import read_output
 
     text = text_of(path)
     first = next(csv.reader(io.StringIO(text, newline="")), [])
