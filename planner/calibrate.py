@@ -13,6 +13,24 @@ from planner.resolve.engines import CONSTANTS, Constant, Engine, Profile
 
 MIN_POINTS: Final = 5
 """Fewer runs than this leave a constant as it was."""
+MIN_CONFIGURATIONS: Final = 3
+"""So do runs of fewer configurations than this: repeats of one show its noise, not the rest."""
+_CONFIGURATION: Final = (
+    "model",
+    "weight_format",
+    "gpu",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "context_tokens",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "kv_cache_dtype",
+    "enforce_eager",
+    "concurrent_sequences",
+    "input_tokens",
+    "output_tokens",
+)
+"""Columns by which two runs are of different configurations."""
 
 _KEPT_SHARE: Final = 0.9
 
@@ -29,13 +47,29 @@ class Fitted:
 
 
 @dataclass(frozen=True, slots=True)
+class TooFew:
+    """Runs that show a constant, and of how many configurations they are."""
+
+    points: int
+    configurations: int
+
+    def __str__(self) -> str:
+        if self.points < MIN_POINTS:
+            return f"too few runs ({self.points}, needs {MIN_POINTS})"
+        return (
+            f"too few distinct configurations ({self.configurations} in {self.points} runs,"
+            f" needs {MIN_CONFIGURATIONS})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
-    """Constants that were fitted, and those with too few runs (name -> runs)."""
+    """Constants that were fitted, and those with too few runs (name -> what there were)."""
 
     engine: str
     version: str
     fitted: tuple[Fitted, ...]
-    too_few: Mapping[str, int]
+    too_few: Mapping[str, TooFew]
 
 
 def calibrate(estimated: pl.DataFrame, engine: str, version: str) -> Calibration:
@@ -53,15 +87,19 @@ def calibrate(estimated: pl.DataFrame, engine: str, version: str) -> Calibration
     - `graph_base_bytes`: graph memory less what grows with the layers.
     """
     fitted: list[Fitted] = []
-    too_few: dict[str, int] = {}
+    too_few: dict[str, TooFew] = {}
+    configuration = [name for name in _CONFIGURATION if name in estimated.columns]
     for name, frame, value in _observations(estimated):
         samples = (
-            frame.select(value.alias("x"), before=pl.col(name))
+            frame.select(
+                value.alias("x"), before=pl.col(name), configuration=pl.struct(configuration)
+            )
             .filter(pl.col("x").is_finite() & (pl.col("x") > 0))
-            .drop_nulls()
+            .drop_nulls(["x", "before"])
         )
-        if samples.height < MIN_POINTS:
-            too_few[name] = samples.height
+        distinct = samples["configuration"].n_unique()
+        if samples.height < MIN_POINTS or distinct < MIN_CONFIGURATIONS:
+            too_few[name] = TooFew(samples.height, distinct)
             continue
         middle = float(samples["x"].median() or 0.0)  # type: ignore[arg-type]
         spread = (samples["x"] / middle - 1).abs().quantile(_KEPT_SHARE, "linear") or 0.0

@@ -73,10 +73,12 @@ def printable(text: str) -> str:
     )
 
 
-def did_you_mean(word: str, candidates: Iterable[str], *, limit: int = 1) -> str:
+def did_you_mean(
+    word: str, candidates: Iterable[str], *, limit: int = 1, cutoff: float = 0.6
+) -> str:
     """A hint that names the nearest candidates, or an empty string where none is near."""
     by_folded = {candidate.casefold(): candidate for candidate in candidates}
-    near = difflib.get_close_matches(str(word).casefold(), list(by_folded), n=limit, cutoff=0.6)
+    near = difflib.get_close_matches(str(word).casefold(), list(by_folded), n=limit, cutoff=cutoff)
     return f"did you mean {quoted_list([by_folded[name] for name in near])}?" if near else ""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.errors import InputProblems, Problem
+from planner.errors import InputProblems, Problem, did_you_mean
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,9 +19,27 @@ if TYPE_CHECKING:
 _UNESTIMATED_SHOWN = 20
 
 
+def _known_engine(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    from planner.resolve.engines import find_engine
+
+    try:
+        return None if value is None else find_engine(value).engine
+    except KeyError as error:
+        raise click.BadParameter(str(error.args[0])) from None
+
+
+def _known_cache_dtype(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    from planner.estimate.kv_cache import ELEMENT_BYTES
+
+    known = ("auto", *ELEMENT_BYTES)
+    if value is None or value in known:
+        return value
+    hint = did_you_mean(value, known) or f"known: {', '.join(known)}"
+    raise click.BadParameter(f"'{value}' is not a known cache dtype; {hint}")
+
+
 def case_options(function: Any) -> Any:
     """Options that describe the run behind a log or a tool's output."""
-    text = ("engine", "engine-version", "weight-format", "gpu", "kv-cache-dtype")
     counts = (
         "gpu-count",
         "tensor-parallel-size",
@@ -29,15 +47,27 @@ def case_options(function: Any) -> Any:
         "max-model-len",
         "max-num-seqs",
         "max-num-batched-tokens",
+        "block-size",
         "batch-size",
         "input-tokens",
         "output-tokens",
     )
     options = [
-        click.option("--model", help="Model of the run: FILE is then a log or a tool's output."),
-        *(click.option(f"--{name}", help="Of that run.") for name in text),
+        click.option("--model", help="Model of the run whose log or tool's output FILE is."),
+        click.option("--engine", callback=_known_engine, help="Default: the one whose log it is."),
+        click.option("--engine-version", help="Of that run."),
+        click.option("--weight-format", help="Default: the checkpoint's own."),
+        click.option("--gpu", help="GPU id or name, such as L4, H100, 'rtx 4090'."),
+        click.option("--kv-cache-dtype", callback=_known_cache_dtype, help="Of that run."),
         *(click.option(f"--{n}", type=click.IntRange(min=1), help="Of that run.") for n in counts),
-        click.option("--gpu-memory-utilization", type=float, help="Of that run."),
+        click.option(
+            "--gpu-layers", type=click.IntRange(min=0), help="Layers on the GPU (llama.cpp)."
+        ),
+        click.option(
+            "--gpu-memory-utilization",
+            type=click.FloatRange(min=0, max=1, min_open=True),
+            help="Share of the card, of that run.",
+        ),
         click.option("--enforce-eager", is_flag=True, help="That run made no CUDA graphs."),
     ]
     for option in reversed(options):
@@ -71,14 +101,15 @@ def verify(
     """Compare measured runs with what the planner estimates from their inputs alone.
 
     FILE is a CSV of inference, training or serving-speed runs (docs/verify.md has the columns), or
-    with --model the output of a tool or an engine: a vLLM, SGLang or llama.cpp log, nvidia-smi csv,
-    gpustat --json, nvtop -s, torch.cuda.memory_stats().
+    the output of a tool or an engine: a vLLM, SGLang or llama.cpp log, nvidia-smi csv, gpustat
+    --json, nvtop -s, torch.cuda.memory_stats(). Options describe the run behind it as far as the
+    output does not.
 
     \b
     Examples:
       planner verify runs.csv
       planner verify runs.csv --by engine,engine_version,component --models configs/
-      planner verify server.log --model Qwen/Qwen3-8B --engine vllm --gpu l4-24gb
+      planner verify server.log --model Qwen/Qwen3-8B --gpu L4
     """
     from planner.verify.run import GROUPS
 
@@ -90,25 +121,32 @@ def verify(
         groups = tuple(name.strip() for name in by.split(",") if name.strip())
         parts.append((verified, groups or GROUPS[verified.kind]))
         _check_groups(verified, parts[-1][1], file)
+    for remark in dict.fromkeys(text for verified, _ in parts for text in verified.remarks):
+        click.echo(f"warning: {remark}", err=True)
     if as_json:
         rows = [row for verified, _ in parts for row in _json_rows(verified)]
         summaries = [line for verified, groups in parts for line in _summary(verified, groups)]
-        click.echo(json.dumps({"rows": rows, "summary": summaries}, indent=1))
+        notes = list(dict.fromkeys(note for verified, _ in parts for note in verified.notes))
+        click.echo(json.dumps({"rows": rows, "summary": summaries, "notes": notes}, indent=1))
         return
     for verified, groups in parts:
         _print_text(verified, groups)
 
 
 def _verified(file: Path, models: Path | None, case: Mapping[str, Any]) -> Verified:
-    from planner.verify.run import verify_file, verify_rows
-
-    if case.get("model") is None:
-        return verify_file(file, models=models)
     from planner.verify.case import read_case
+    from planner.verify.read import is_measured
+    from planner.verify.run import verify_file, verify_rows
 
     told = {name: None if value in (None, False) else str(value) for name, value in case.items()}
     told["enforce_eager"] = "true" if case.get("enforce_eager") else None
-    return verify_rows(read_case(file, told), models=models)
+    given = [name for name, value in told.items() if value is not None]
+    if not is_measured(file, described=bool(given)):
+        return verify_rows(read_case(file, told, models=models), models=models)
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise click.UsageError(f"{file} is a CSV of runs, which {options} can't describe")
+    return verify_file(file, models=models)
 
 
 def _scored(verified: Verified) -> Verified:
@@ -145,6 +183,7 @@ def _print_text(verified: Verified, groups: Sequence[str]) -> None:
     click.echo(f"{verified.kind}: {verified.rows['id'].n_unique()} runs")
     if verified.rows["id"].n_unique() == 1:
         _print_rows(verified.rows)
+        _print_notes(verified)
         return
     for line in summary_text(summary(verified.rows, groups), groups):
         click.echo(line)
@@ -153,6 +192,12 @@ def _print_text(verified: Verified, groups: Sequence[str]) -> None:
         told = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
         click.echo(f"verdicts on measured totals: {told}")
     _print_unestimated(verified.rows)
+    _print_notes(verified)
+
+
+def _print_notes(verified: Verified) -> None:
+    for note in verified.notes:
+        click.echo(f"note: {note}")
 
 
 def _print_rows(rows: pl.DataFrame) -> None:
@@ -193,7 +238,9 @@ def _print_unestimated(rows: pl.DataFrame) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--engine", required=True, help="Engine whose profile is fitted.")
-@click.option("--engine-version", "version", help="Only runs of this version.")
+@click.option(
+    "--engine-version", "version", help="Only runs of this version; 0.22 takes 0.22.1 in too."
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Profile file to write (YAML)."
 )
@@ -221,8 +268,8 @@ def calibrate(
             f"{one.name}: {one.value:.6g} (was {one.before:.6g}), 90 % within"
             f" {100 * one.error:.1f} %, {one.points} runs"
         )
-    for name, points in result.too_few.items():
-        click.echo(f"{name}: too few runs ({points}), unchanged")
+    for name, few in result.too_few.items():
+        click.echo(f"{name}: {few}, unchanged")
     if output is not None:
         output.write_text(text, "utf-8")
         click.echo(f"wrote {output}")

@@ -6,12 +6,13 @@ from typing import Final
 
 import polars as pl
 
+from planner.estimate.gguf_mix import UNQUANTISED_BITS, with_mix_bits
 from planner.resolve.tables import Tables
 
 CHECKPOINT: Final = "checkpoint"
 DEFAULT_BITS: Final = 16.0
 _DTYPE_BITS: Final = {"fp32": 32.0, "float32": 32.0, "fp8": 8.0, "float8_e4m3fn": 8.0}
-GGUF_BITS: Final = {
+MIX_BITS: Final = {
     "q_proj": "attn_q_bits",
     "k_proj": "attn_k_bits",
     "v_proj": "attn_v_bits",
@@ -20,7 +21,7 @@ GGUF_BITS: Final = {
     "up_proj": "ffn_up_bits",
     "down_proj": "ffn_down_bits",
 }
-"""Leaf of a linear -> the column with its bits in a GGUF mix; others take the format's mean."""
+"""Leaf of a linear -> the column with its bits in a mix that a catalog describes by classes."""
 
 
 def stored_tensors(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
@@ -72,16 +73,18 @@ def _with_stored_format(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
         False
     )
     have = tables.formats.collect_schema().names()
+    classes = [name for name in MIX_BITS.values() if name in have]
     layout = tables.formats.select(
-        *(name for name in GGUF_BITS.values() if name in have),
+        *classes,
         stored_format="weight_format",
         stored_family="family",
         stored_bits="bits_per_parameter",
         payload_bits="bits_per_weight",
         channel_bits="per_channel_scale_bits",
+        block_bits="block_bits" if "block_bits" in have else "bits_per_parameter",
         tensor_bits="per_tensor_bits" if "per_tensor_bits" in have else pl.lit(0.0),
     )
-    return (
+    stored = (
         pairs.join(owned, on=["model", "weight_format"], how="left")
         .join(rules, on="weight_format", how="left")
         .filter(pl.col("family").is_not_null() | (pl.col("weight_format") == CHECKPOINT))
@@ -90,18 +93,26 @@ def _with_stored_format(tables: Tables, pairs: pl.LazyFrame) -> pl.LazyFrame:
         .join(tables.tensors, on="model")
         .with_columns(stored_format=_stored_format())
         .join(layout, on="stored_format", how="left")
-        .with_columns(stored_bits=_bits_of_leaf([c for c in GGUF_BITS.values() if c in have]))
+        .with_columns(stored_bits=_bits_of_class(classes))
     )
+    return with_mix_bits(stored, tables)
 
 
-def _bits_of_leaf(columns: list[str]) -> pl.Expr:
-    """Bits of a linear: its own in a GGUF mix, else the format's."""
+def _bits_of_class(classes: list[str]) -> pl.Expr:
+    """Bits of a linear: of its class where the mix says so, else of the mix's own blocks.
+
+    Formats without classes have one size for all.
+    """
+    if not classes:
+        return pl.col("stored_bits")
     named = [
-        pl.when(pl.col("leaf") == leaf).then(column)
-        for leaf, column in GGUF_BITS.items()
-        if column in columns
+        pl.when(pl.col("leaf") == leaf).then(column).otherwise(None)
+        for leaf, column in MIX_BITS.items()
+        if column in classes
     ]
-    return pl.coalesce(*(name.otherwise(None) for name in named), "stored_bits")
+    is_mix = pl.any_horizontal(pl.col(name).is_not_null() for name in classes)
+    own = pl.when(is_mix).then("block_bits").otherwise("stored_bits")
+    return pl.coalesce(*named, own)
 
 
 def _stored_format() -> pl.Expr:
@@ -131,6 +142,8 @@ def _tensor_bytes() -> list[pl.Expr]:
         .then(pl.col("embedding_bits").fill_null(DEFAULT_BITS))
         .when(pl.col("role") == "lm_head")
         .then(pl.col("lm_head_bits").fill_null(DEFAULT_BITS))
+        .when((pl.col("family") == "gguf") & (pl.col("role") != "multimodal"))
+        .then(UNQUANTISED_BITS)
         .otherwise(DEFAULT_BITS)
     )
     channels = (

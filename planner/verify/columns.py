@@ -29,6 +29,7 @@ INFERENCE_COLUMNS: Final = (
     "block_size",
     "gpu_memory_utilization",
     "enforce_eager",
+    "gpu_layers",
     "batch_size",
     "input_tokens",
     "output_tokens",
@@ -106,6 +107,9 @@ COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
     "throughput": THROUGHPUT_COLUMNS,
 }
 
+FOR_PEOPLE: Final = frozenset({"case", "inferred", "quality", "source"})
+"""Columns that say where a row comes from: not read, and nothing to remark."""
+
 SIZES: Final = frozenset(
     {
         "gpu_count",
@@ -131,24 +135,20 @@ SIZES: Final = frozenset(
 )
 """Whole numbers from 1 on."""
 
-TOKENS: Final = frozenset({"input_tokens", "output_tokens"})
+TOKENS: Final = frozenset({"input_tokens", "output_tokens", "gpu_layers"})
 """Whole numbers from 0 on."""
 
 POSITIVE: Final = frozenset(
     {"gpu_memory_utilization", "total_gpu_memory_gib", "ttft_ms", "tpot_ms", "measured_gib"}
 )
-MEASURED: Final = frozenset(
-    {
-        "kv_cache_tokens",
-        "weights_gib",
-        "activation_peak_gib",
-        "non_torch_gib",
-        "cuda_graph_gib",
-        "kv_cache_gib",
-        "total_gib",
-    }
+SIZES_MEASURED: Final = frozenset(
+    {"weights_gib", "activation_peak_gib", "kv_cache_tokens", "total_gib"}
 )
-"""Figures that may be negative: engines print differences of free memory."""
+"""Figures from 0 on."""
 
+DIFFERENCES: Final = frozenset({"non_torch_gib", "cuda_graph_gib", "kv_cache_gib"})
+"""Figures that may be negative: engines print differences of free memory, or what is left of it."""
+
+MEASURED: Final = SIZES_MEASURED | DIFFERENCES
 COUNTS: Final = SIZES | TOKENS
 NUMBERS: Final = COUNTS | POSITIVE | MEASURED

@@ -9,9 +9,22 @@ import polars as pl
 from planner.calibrate import Calibration, calibrate, profile_text
 from planner.catalog.load import load_catalog
 from planner.errors import InputProblems, Problem
-from planner.resolve.engines import find_engine, profile_of
+from planner.resolve.engines import find_engine, parse_version, profile_of
 from planner.verify.inference import measured_frame
 from planner.verify.read import facts_of_models, read_measured, tables_of
+
+
+def _of_version(versions: pl.Series, wanted: str) -> pl.Series:
+    """Whether a run's version is the wanted one or begins with it: 0.22 holds 0.22.1, not 0.2."""
+    parts = parse_version(wanted)
+
+    def belongs(version: str | None) -> bool:
+        own = parse_version(version)
+        if parts is None or own is None:
+            return version == wanted
+        return own[: len(parts)] == parts
+
+    return pl.Series([belongs(version) for version in versions], dtype=pl.Boolean)
 
 
 def fit_file(
@@ -30,15 +43,18 @@ def fit_file(
         message = str(error.args[0])
         raise InputProblems([Problem(str(path), 0, 0, "unknown-engine", "", message)]) from None
     rows = measured.rows
+    there = ""
     if measured.kind == "inference":
         rows = rows.filter(
             pl.col("engine") == known.engine, pl.col("score").fill_null("yes") != "no"
         )
+        versions = sorted(rows["engine_version"].drop_nulls().unique())
+        there = f"the file has runs of {', '.join(versions)}" if versions else ""
         if version:
-            rows = rows.filter(pl.col("engine_version") == version)
+            rows = rows.filter(_of_version(rows["engine_version"], version))
     if measured.kind != "inference" or rows.is_empty():
         message = f"no inference runs of {engine} {version or ''}".rstrip()
-        raise InputProblems([Problem(str(path), 0, 0, "no-runs", "", message)])
+        raise InputProblems([Problem(str(path), 0, 0, "no-runs", "", message, there)])
     catalog = load_catalog()
     facts, _ = facts_of_models(rows["model"].drop_nulls().unique(), models, catalog)
     used = rows.select("engine", "engine_version").unique().iter_rows()

@@ -37,7 +37,7 @@ def measured_format(
         bits: payload bits by format id.
         resolve: a name to a format id, None where unknown.
     """
-    known = _known(name, resolve)
+    known = known_format(name, resolve)
     if name in _PLAIN or not own:
         return known or name
     if known is None or any(bits.get(stored) == bits.get(known) for stored in own):
@@ -53,7 +53,7 @@ def least_format(name: str, own: Sequence[str], resolve: Callable[[str], str | N
     return None if own else resolve(f"{name}{_NO_GROUPS}")
 
 
-def _known(name: str, resolve: Callable[[str], str | None]) -> str | None:
+def known_format(name: str, resolve: Callable[[str], str | None]) -> str | None:
     """The catalog's id of a printed name: group size, GGUF prefix and row interleaving aside.
 
     Sizes of a GGUF mix that the catalog lacks (`ud-q4_k_xl`) take the next smaller one: they

@@ -19,6 +19,7 @@ _INTEGERS: Final = (
     "max_num_seqs",
     "max_num_batched_tokens",
     "block_size",
+    "gpu_layers",
     "input_tokens",
     "output_tokens",
 )

@@ -14,31 +14,40 @@ from typing import Any, Final
 import polars as pl
 
 from planner.catalog.load import Catalog, load_catalog
-from planner.errors import InputProblems, OutsideFailure, PlannerError, Problem
+from planner.errors import InputProblems, OutsideFailure, PlannerError, Problem, did_you_mean
 from planner.resolve.facts import ModelFacts
 from planner.resolve.tables import Tables, layers_frame, models_frame, tensors_frame
 from planner.verify.columns import (
     COLUMNS,
     COUNTS,
+    FOR_PEOPLE,
     INFERENCE_COLUMNS,
     NUMBERS,
     POSITIVE,
     SIZES,
+    SIZES_MEASURED,
     TELLING,
     Kind,
 )
+from planner.verify.logs import LOOKED_FOR, read_output
 
+_NEAR: Final = 0.75
+"""How alike two column names are where one is likely meant for the other (difflib's ratio)."""
 _LARGEST: Final = 2.0**53
 """Whole numbers up to here are exact."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A file of measured runs: its kind and its rows, every value as text, empty ones null."""
+    """A file of measured runs: its kind and its rows, every value as text, empty ones null.
+
+    `remarks` say what of the file was not used, for the user to read.
+    """
 
     kind: Kind
     rows: pl.DataFrame
     path: Path
+    remarks: tuple[str, ...] = ()
 
 
 def read_measured(path: Path) -> Measured:
@@ -54,7 +63,8 @@ def read_measured(path: Path) -> Measured:
     if kind is None:
         wanted = "; ".join(f"{name}: {', '.join(columns)}" for name, columns in TELLING.items())
         message = f"no known kind of measurements: columns are {', '.join(header)}"
-        raise InputProblems([_problem(path, "unknown-measurements", message, f"needs {wanted}")])
+        hint = f"as a file of runs it needs {wanted}; as a log: {LOOKED_FOR}"
+        raise InputProblems([_problem(path, "unknown-measurements", message, hint)])
     if not lines:
         raise InputProblems([_problem(path, "no-runs", "the file has a header and no runs")])
     problems = list(_wrong_values(path, header, lines))
@@ -63,7 +73,44 @@ def read_measured(path: Path) -> Measured:
     rows = pl.DataFrame(
         [values for _, values in lines], schema=dict.fromkeys(header, pl.String), orient="row"
     )
-    return Measured(kind, with_columns_of(rows, COLUMNS[kind]), path)
+    remarks = tuple(_unread(path, header, kind))
+    return Measured(kind, with_columns_of(rows, COLUMNS[kind]), path, remarks)
+
+
+def is_measured(path: Path, *, described: bool = False) -> bool:
+    """Whether a file is to be read as a CSV of runs: its first line has the columns of a kind.
+
+    What is neither that nor a known tool's output counts as a CSV, unless its run is `described`
+    on the command line.
+
+    Raises:
+        OutsideFailure: it can't be read.
+    """
+    from planner.verify.case import text_of
+
+    text = text_of(path)
+    first = next(csv.reader(io.StringIO(text, newline="")), [])
+    header = {name.strip() for name in first}
+    if any(set(needed) <= header for needed in TELLING.values()):
+        return True
+    return not described and read_output(text) is None
+
+
+def _unread(path: Path, header: Sequence[str], kind: Kind) -> Iterator[str]:
+    """Columns that nothing reads, those apart whose name is near one that is read."""
+    known = ("id", *COLUMNS[kind])
+    others = []
+    for name in header:
+        if name in known or name in FOR_PEOPLE:
+            continue
+        absent = [column for column in known if column not in header]
+        hint = did_you_mean(name, absent, cutoff=_NEAR)
+        if hint:
+            yield f"{path}: column '{name}' is not read; {hint}"
+        else:
+            others.append(name)
+    if others:
+        yield f"{path}: columns that are not read: {', '.join(others)}"
 
 
 def _lines(path: Path) -> tuple[list[str], list[tuple[int, list[str | None]]]]:
@@ -138,6 +185,8 @@ def _why_no_number(column: str, value: str) -> str | None:
     least = 1 if column in SIZES else 0
     if column in COUNTS and number < least:
         return f"'{value}' is below {least}"
+    if column in SIZES_MEASURED and number < 0:
+        return f"'{value}' is a size and can't be negative"
     if column in POSITIVE and number <= 0:
         return f"'{value}' is not above 0"
     if column == "gpu_memory_utilization" and number > 1:

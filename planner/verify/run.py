@@ -39,11 +39,14 @@ class Verified:
     """Measured runs beside their estimates.
 
     `rows` has id, component, measured, low, expected, high, unit, reason, scored, card_gib, and
-    what the file says about the run (engine, model, gpu, ...).
+    what the file says about the run (engine, model, gpu, ...). `remarks` are what of the input was
+    not used, `notes` what the engines' profiles say of themselves (a version they don't know).
     """
 
     kind: Kind
     rows: pl.DataFrame
+    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def verify_file(
@@ -75,7 +78,26 @@ def verify_rows(
         "throughput": _throughput,
     }[measured.kind]
     estimated = estimate(rows, tuple(facts.values()), known)
-    return Verified(measured.kind, _with_facts(estimated, rows, reasons))
+    found = _with_facts(estimated, rows, reasons)
+    return Verified(measured.kind, found, measured.remarks, _profile_notes(rows))
+
+
+def _profile_notes(rows: pl.DataFrame) -> tuple[str, ...]:
+    """Notes of the profiles that rows were estimated with, each once."""
+    from planner.resolve.engines import find_engine, profile_of
+
+    if "engine" not in rows.columns:
+        return ()
+    notes = []
+    for name, version in rows.select("engine", "engine_version").unique().sort(pl.all()).rows():
+        try:
+            engine = find_engine(name or "")
+        except KeyError:
+            continue
+        note = profile_of(engine, version).note
+        about = "" if engine.title in note else f"{engine.title} {version or ''}".rstrip() + ": "
+        notes += [f"{about}{note}"] if note else []
+    return tuple(dict.fromkeys(notes))
 
 
 def _inference(rows: pl.DataFrame, facts: Any, catalog: Catalog) -> pl.DataFrame:

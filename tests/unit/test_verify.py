@@ -184,7 +184,12 @@ def test_calibration_fits_what_has_enough_runs_and_says_what_has_not(
     path = tmp_path / "runs.csv"
     peaks = [2.40, 2.41, 2.42, 2.40, 2.41, 2.43]
     lines = [
-        run_line(f"r{i}", engine_version="0.22.1", activation_peak_gib=str(peak))
+        run_line(
+            f"r{i}",
+            engine_version="0.22.1",
+            activation_peak_gib=str(peak),
+            max_model_len=str(8192 + 512 * i),
+        )
         for i, peak in enumerate(peaks)
     ]
     path.write_text(HEADER + "".join(lines))
@@ -202,13 +207,42 @@ def test_calibration_fits_what_has_enough_runs_and_says_what_has_not(
         profile,
     )
     assert result.exit_code == 0, result.output
-    assert "communication_bytes: too few runs (0), unchanged" in result.output
+    assert "communication_bytes: too few runs (0, needs 5), unchanged" in result.output
     constants = read_engine(profile).profiles[0].constants
     fitted = constants["bytes_per_logit"]
     logits = 2.41 * 2**30 - 32212255 - 8192 * 4096 * 2
     assert fitted.value == pytest.approx(logits / (1024 * 128256), rel=0.01)
     assert fitted.points == 6
     assert constants["communication_bytes"].value > 0
+
+
+def test_repeats_of_one_configuration_are_too_few(tmp_path: Path, configs: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(HEADER + "".join(run_line(f"r{i}") for i in range(6)))
+    result = invoke("calibrate", path, "--engine", "vllm", "--models", configs)
+    few = "weights_share: too few distinct configurations (1 in 6 runs, needs 3), unchanged"
+    assert few in result.output
+
+
+@pytest.mark.parametrize(("version", "runs"), [("0.22", 5), ("0.22.1", 3), ("0.2", 0)])
+def test_a_version_takes_in_what_it_begins(
+    tmp_path: Path, configs: Path, version: str, runs: int
+) -> None:
+    versions = ["0.22.1", "0.22.1+cu129", "v0.22.1", "0.22.0", "0.22.2"]
+    path = tmp_path / "runs.csv"
+    lines = [
+        run_line(f"r{i}", engine_version=one, max_model_len=str(8192 + i))
+        for i, one in enumerate(versions)
+    ]
+    path.write_text(HEADER + "".join(lines))
+    arguments = ("--engine", "vllm", "--engine-version", version, "--models", configs)
+    result = invoke("calibrate", path, *arguments)
+    if runs == 0:
+        assert "the file has runs of 0.22.0, 0.22.1" in str(result.exception)
+    elif runs == 3:
+        assert "weights_share: too few runs (3, needs 5)" in result.output
+    else:
+        assert "90 % within" in result.output
 
 
 def test_calibration_needs_runs_of_that_engine(tmp_path: Path) -> None:

@@ -50,6 +50,8 @@ def test_files_with_few_columns_are_estimated_or_say_why_not(tmp_path: Path, tex
         (f"{INFERENCE},batch_size\n{RUN},0\n".encode(), "not-a-number", 2),
         (f"{INFERENCE},batch_size\n{RUN},two\n".encode(), "not-a-number", 2),
         (f"{INFERENCE}\n1,vllm,m,nan,\n".encode(), "not-a-number", 2),
+        (f"{INFERENCE}\n1,vllm,m,-15,\n".encode(), "not-a-number", 2),
+        (f"{INFERENCE},total_gib\n{RUN},-3\n".encode(), "not-a-number", 2),
         (f"{INFERENCE},gpu_memory_utilization\n{RUN},90\n".encode(), "not-a-number", 2),
         (b"id,engine,model,ttft_ms,tpot_ms\n1,vllm,m,x,20\n", "not-a-number", 2),
         (b"a,b\n1,2\n", "unknown-measurements", 1),
@@ -62,6 +64,14 @@ def test_malformed_files_are_named_with_their_line(
         read_measured(written(tmp_path, content))
     (problem,) = caught.value.problems
     assert (problem.code, problem.line) == (code, line)
+
+
+def test_differences_of_free_memory_may_be_negative(tmp_path: Path) -> None:
+    """vLLM prints a negative pool where nothing is left for it, and graphs that freed memory."""
+    text = f"{INFERENCE},cuda_graph_gib\n1,vllm,m,15.3,-2.1,-0.4\n"
+    assert read_measured(written(tmp_path, text.encode())).rows["kv_cache_gib"].to_list() == [
+        "-2.1"
+    ]
 
 
 def test_folders_are_outside_failures(tmp_path: Path) -> None:
