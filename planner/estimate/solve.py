@@ -168,7 +168,9 @@ def _pool_context() -> pl.Expr:
     plain = _longest(_pool_room())
     grows = pl.col("film_peak_token_bytes") > 0
     tokens = pl.when(grows).then(_context_with_films(plain)).otherwise(plain)
-    return (tokens / pl.col("block")).floor() * pl.col("block")
+    ratios = pl.col("global_page_ratio") * pl.col("local_page_ratio")
+    step = pl.col("block") * pl.when(is_grouped()).then(ratios).otherwise(1.0)
+    return (tokens / step).floor() * step
 
 
 def _longest(room: pl.Expr, extra: pl.Expr | None = None) -> pl.Expr:

@@ -24,6 +24,8 @@ CONSTANTS: Final[tuple[str, ...]] = (
     "graph_capture_limit_tokens",
     "follow_context_limit_tokens",
     "mla_follows_context",
+    "lora_covers_embeddings",
+    "keeps_sampler_memory",
     "chunks_plain_models_only",
     "moe_chunk_tokens",
     "has_rope_cache",

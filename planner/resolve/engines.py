@@ -8,6 +8,7 @@ range over all of them.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -70,6 +71,9 @@ def profile_of(engine: Engine, version: str | None) -> Profile:
     if year in _TAG_YEARS and wanted[1] in _MONTHS and engine.profiles[-1].below[0] < year:
         return _of_day(engine, date(2000 + year, wanted[1], 1))
     wanted = _padded(wanted)
+    built = _stamp(version)
+    if built and wanted < engine.profiles[0].first:
+        return _of_day(engine, built)
     for profile in engine.profiles:
         if profile.first <= wanted < profile.below:
             return replace(profile, by_model_type=families_at(engine, profile, wanted))
@@ -81,13 +85,21 @@ def profile_of(engine: Engine, version: str | None) -> Profile:
     )
 
 
+def _stamp(version: str | None) -> date | None:
+    """The day in the text of a build: 2026-08-16, or d20260816 of a source build (0.1.dev1+...)."""
+    for year, month, day in re.findall(r"(?:\b|\.d)(20\d\d)-?(\d\d)-?(\d\d)\b", version or ""):
+        with contextlib.suppress(ValueError):
+            return date(int(year), int(month), int(day))
+    return None
+
+
 def _undated(engine: Engine, version: str | None) -> Profile:
     """Builds go by their date; without version the newest; of an unknown one, all of them."""
     newest = engine.profiles[-1]
     newest = replace(newest, by_model_type=families_at(engine, newest))
-    stamp = re.search(r"\d{4}-\d{2}-\d{2}", version or "")
-    if stamp:
-        return _of_day(engine, date.fromisoformat(stamp.group(0)))
+    built = _stamp(version)
+    if built:
+        return _of_day(engine, built)
     if len(engine.profiles) == 1:
         return newest
     if not version:

@@ -32,6 +32,8 @@ _FREE: Final = r"\(([\d.]+) ?Gi?B free\)"
 _STARTED_GIB: Final = 0.51
 """What a CUDA context takes before an engine reads its free memory (H100: 78.68 of 79.19 GiB)."""
 _LORA: Final = "LoRA enabled"
+_LORA_SLOTS: Final = r"max_loras = (\d+)"
+_LORA_RANK: Final = r"LoRA enabled, rank (\d+)"
 _NO_FLASH: Final = r"flash_attn 0\b"
 ON_CPU: Final = "part of the weights on CPU"
 """What the notes of a run with tensors in host memory say."""
@@ -42,8 +44,8 @@ def inference_cells(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.
 
     What a run printed about its card (`total_gpu_memory_gib`) is an input, like the card's name;
     what it measured is not. Notes give the micro batch of llama.cpp, SGLang's fraction, whether
-    LoRA is on, and a card without an id or its free memory. A sum over the GPUs of a layer split
-    is estimated as one GPU that holds everything.
+    LoRA is on (with its rank and slots), and a card without an id or its free memory. A sum over
+    the GPUs of a layer split is estimated as one GPU that holds everything.
     """
     whole = pl.col("scope") == "total"
     notes = pl.col("notes").fill_null("")
@@ -76,7 +78,10 @@ def inference_cells(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.
             method=pl.lit("inference"),
             has_host_weights=notes.str.contains(ON_CPU, literal=True),
             attention=pl.when(notes.str.contains(_NO_FLASH)).then(pl.lit("eager")),
-            lora_adapters=pl.when(notes.str.contains(_LORA, literal=True)).then(1),
+            lora_adapters=pl.when(notes.str.contains(_LORA, literal=True)).then(
+                notes.str.extract(_LORA_SLOTS).cast(pl.Int64).fill_null(1)
+            ),
+            lora_rank=notes.str.extract(_LORA_RANK).cast(pl.Int64),
         )
         .with_columns(*_formats(rows, tables, catalog))
     )

@@ -90,6 +90,8 @@ def test_a_dated_build_goes_by_its_date() -> None:
     assert profile_of(VLLM, "nightly (2025-01-16)").first == (0, 6, 5, 0)
     assert profile_of(VLLM, "nightly (2026-08-21)").first == (0, 27, 0)
     assert profile_of(VLLM, "nightly (2027-01-01)").first == VLLM.profiles[-1].first
+    assert profile_of(VLLM, "0.1.dev1+g4d2a68d64.d20260816").first == (0, 27, 0)
+    assert profile_of(VLLM, "0.19.1.dev3+d20260816").first == (0, 18, 0)
 
 
 def test_engines_answer_to_aliases_and_unknown_ones_get_a_hint() -> None:

@@ -73,6 +73,10 @@ def _alignment() -> pl.Expr:
 def layer_groups() -> list[pl.Expr]:
     """Groups of equal size that layers of each kind are cut into: `group_layers`, `..._groups`.
 
+    Pages are equally large: a kind of narrower layers has more tokens in one, `..._page_ratio`
+    times a block (unify_kv_cache_spec_page_size; Gemma 4's full layers). Kinds whose layers differ
+    among themselves keep blocks of one size.
+
     vLLM takes the smaller kind's count as the size, or the larger where they are within
     `groups_alike_share` of each other.
     """
@@ -88,7 +92,16 @@ def layer_groups() -> list[pl.Expr]:
         .otherwise(small)
         .clip(1)
     )
+    widest = pl.col("largest_layer_elements")
+
+    def ratio(kind: str) -> pl.Expr:
+        times = widest * pl.col(f"{kind}_layers") / pl.col(f"{kind}_elements")
+        whole = (times >= 1) & times.is_finite() & (times == times.floor())
+        return pl.when(whole).then(times).otherwise(1.0)
+
     return [
+        ratio("global").alias("global_page_ratio"),
+        ratio("local").alias("local_page_ratio"),
         size.alias("group_layers"),
         (full / size).ceil().alias("global_groups"),
         (local / size).ceil().alias("local_groups"),
@@ -105,8 +118,8 @@ def sequence_pages() -> pl.Expr:
     held = pl.min_horizontal(tokens, _local_tokens())
     local = pl.when(pl.col("window").is_null()).then(tokens).otherwise(held)
     return (
-        pl.col("global_groups") * (tokens / block).ceil()
-        + pl.col("local_groups") * (local / block).ceil()
+        pl.col("global_groups") * (tokens / (block * pl.col("global_page_ratio"))).ceil()
+        + pl.col("local_groups") * (local / (block * pl.col("local_page_ratio"))).ceil()
         + begun_pages()
     )
 
@@ -122,12 +135,12 @@ def paged_rates() -> tuple[pl.Expr, pl.Expr, pl.Expr]:
     Where layers are cut into groups: the groups' pages a block, and a window of so many whole
     blocks as a local group keeps. A multiple of the block is then counted exactly.
     """
-    block = pl.col("block")
-    per_token = page_bytes() / block
+    local_block = pl.col("block") * pl.col("local_page_ratio")
+    in_global = page_bytes() / (pl.col("block") * pl.col("global_page_ratio"))
     pages = {
-        "global": pl.col("global_groups") * per_token + draft_token_bytes(),
-        "local": pl.col("local_groups") * per_token,
-        "window": (_local_tokens() / block).ceil() * block,
+        "global": pl.col("global_groups") * in_global + draft_token_bytes(),
+        "local": pl.col("local_groups") * page_bytes() / local_block,
+        "window": (_local_tokens() / local_block).ceil() * local_block,
     }
     plain = {"global": "global_token_bytes", "local": "local_token_bytes", "window": "window"}
     of_global, of_local, window = (
