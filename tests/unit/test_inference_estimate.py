@@ -147,10 +147,18 @@ def test_adapter_slots_reserve_buffers_for_every_linear() -> None:
     column_in, column_out = 5 * 4096, 4096 + 2 * 1024 + 2 * 14336
     row_in, row_out = 4096 + 14336, 2 * 4096
     assert plain["adapter_bytes"] is None
-    assert alone["adapter_bytes"] == 4 * 2 * 16 * 32 * (column_in + column_out + row_in + row_out)
-    assert cut["adapter_bytes"] == 4 * 2 * 16 * 32 * (
+    outer = 4 * 2 * 16 * 2 * (4096 + 128256)  # embedding and head
+    layers = 4 * 2 * 16 * 32
+    assert alone["adapter_bytes"] == outer + layers * (column_in + column_out + row_in + row_out)
+    assert cut["adapter_bytes"] == outer + layers * (
         column_in + column_out / 2 + row_in / 2 + row_out
     )
+
+
+def test_adapters_of_an_unknown_rank_have_a_range() -> None:
+    (row,) = estimate(cell(lora_adapters=1))
+    assert row["adapter_low_bytes"] == row["adapter_bytes"] / 2
+    assert row["adapter_high_bytes"] == row["adapter_bytes"] * 4
 
 
 def test_a_shared_prefix_is_stored_once() -> None:
