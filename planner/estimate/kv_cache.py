@@ -74,7 +74,7 @@ def cache_by_rank(tables: Tables, wanted: pl.LazyFrame) -> pl.LazyFrame:
             ssm_state_elements=pl.col("ssm_state_elements") / tp,
         )
     )
-    stages = layers.group_by(*CACHE_KEYS, "stage").agg(_stage_sums())
+    stages = layers.group_by(*CACHE_KEYS, "stage").agg(_stage_sums()).sort(*CACHE_KEYS, "stage")
     return stages.group_by(*CACHE_KEYS).agg(_binding_stage())
 
 
@@ -111,9 +111,14 @@ def _stage_sums() -> list[pl.Expr]:
     ]
 
 
+_TIE: Final = 1e-9
+"""Weight of recurrent state against cached elements: it decides between equal stages only."""
+
+
 def _binding_stage() -> list[pl.Expr]:
-    """The stage with most cached elements; a tie goes to the first."""
-    ordered = pl.col("global_elements") + pl.col("local_elements") / 1024
+    """The stage with most cached elements; of equal ones that with most state, then the first."""
+    state = pl.col("conv_state_elements") + pl.col("ssm_state_elements")
+    ordered = pl.col("global_elements") + pl.col("local_elements") / 1024 + state * _TIE
     at = ordered.arg_max()
     names = (
         "global_elements",

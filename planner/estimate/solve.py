@@ -11,6 +11,7 @@ from typing import Final
 
 import polars as pl
 
+from planner.estimate.inference.encoder import films_grow
 from planner.estimate.inference.pool import begun_pages, is_grouped, page_bytes, paged_rates
 from planner.estimate.kv_cache import longest_sequence
 from planner.estimate.ledger import sum_items
@@ -21,10 +22,11 @@ LONGEST: Final = 2**24
 """Tokens tried for models without a longest context; what still fits there has no limit."""
 MOST_SEQUENCES: Final = 2**20
 _CACHE: Final = ("kv_cache", "recurrent_state")
-_STEP: Final = ("activations", "logits")
 CELL: Final = "solved_cell"
 _FOUND: Final = tuple(f"searched_{name}" for name in SOLVED)
 _SOLVES: Final = "solved_for"
+_FEW_SEQUENCES: Final = 8
+"""Whose steps may be capped by contexts of 1,024 tokens and more (8,192 tokens a step)."""
 _IS_CONTEXT: Final = pl.col(_SOLVES) == SOLVED[1]
 Ledger = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -45,14 +47,31 @@ def closed_columns() -> list[pl.Expr]:
 
 
 def is_open() -> pl.Expr:
-    """Whether a run has a solve without closed form; reads settings and facts of the engine."""
-    return ((pl.col("is_pooled") == 0) | _follows_context()).fill_null(False)
+    """Whether a run has a solve without closed form: more than the cache grows with the context.
+
+    Reads prepared cells: engines without a pool, steps that follow the context or are capped by
+    it, latents that are expanded while profiling, workspaces of sparse attention, longer films.
+    """
+    latents = pl.col("has_mla") & (
+        (pl.col("expands_latent_chunk_tokens") > 0) | (pl.col("sparse_workspace_contexts") > 0)
+    )
+    return pl.any_horizontal(
+        reason.fill_null(False)
+        for reason in (
+            pl.col("is_pooled") == 0,
+            _follows_context(),
+            _is_capped_by_context(),
+            latents,
+            films_grow(),
+        )
+    )
 
 
-def may_be_open() -> pl.Expr:
-    """The same of an engine with a card and model, whatever its runs set."""
-    follows = pl.col("batched_tokens_follow_context") > 0
-    return ((pl.col("is_pooled") == 0) | follows).fill_null(False)
+def _is_capped_by_context() -> pl.Expr:
+    """Whether so few sequences are served that a short context makes their step shorter."""
+    capped = (pl.col("caps_batched_tokens") > 0) & pl.col("max_num_batched_tokens").is_null()
+    binds = pl.col("batched_tokens") >= pl.col("step_sequences") * pl.col("room_tokens")
+    return capped & (binds | (pl.col("step_sequences") < _FEW_SEQUENCES))
 
 
 def with_searched(cells: pl.LazyFrame, runs: pl.LazyFrame, ledger: Ledger) -> pl.LazyFrame:
@@ -165,42 +184,14 @@ def _pool_sequences() -> pl.Expr:
 
 
 def _pool_context() -> pl.Expr:
-    plain = _longest(_pool_room())
-    grows = pl.col("film_peak_token_bytes") > 0
-    tokens = pl.when(grows).then(_context_with_films(plain)).otherwise(plain)
     ratios = pl.col("global_page_ratio") * pl.col("local_page_ratio")
     step = pl.col("block") * pl.when(is_grouped()).then(ratios).otherwise(1.0)
-    return (tokens / step).floor() * step
+    return (_longest(_pool_room()) / step).floor() * step
 
 
-def _longest(room: pl.Expr, extra: pl.Expr | None = None) -> pl.Expr:
-    """Tokens of each stored sequence in so many bytes, of which `extra` go with each token."""
-    each = pl.lit(0.0) if extra is None else extra / pl.col("stored_sequences")
+def _longest(room: pl.Expr) -> pl.Expr:
+    """Tokens of each stored sequence in so many bytes."""
     own = (room - pl.col("state_bytes") * pl.col("sequences")) / pl.col("stored_sequences")
     own -= pl.when(is_grouped()).then(begun_pages() * page_bytes()).otherwise(0.0)
     in_global, in_local, window = paged_rates()
-    return longest_sequence(own, in_global + each, in_local, window)
-
-
-def _context_with_films(plain: pl.Expr) -> pl.Expr:
-    """The longest context where a longer one lets the engine profile a longer film.
-
-    The best of three that fit: with the film as it is, up to the next step of its frames; with a
-    film that grows with the context, in its encoder and beside the text; and with the longest one.
-    Steps of frames are taken as a slope, so it may be short by less than a step.
-    """
-    step, longest = pl.col("encoder_video_step_tokens"), pl.col("encoder_video_max_tokens")
-    reserved = pl.col("encoder_video_reserved_tokens")
-    same = pl.min_horizontal(plain, reserved + pl.col("film_tokens") + step - 1)
-    least = pl.max_horizontal("batched_tokens", "picture_tokens", step)
-    room = _left_for_cache() + sum_items(_STEP)
-    sides = (
-        (room - pl.col("text_peak_bytes"), pl.col("film_kept_token_bytes")),
-        (room - pl.col("activation_base_bytes"), pl.col("film_peak_token_bytes")),
-    )
-    growing = pl.min_horizontal(
-        *(_longest(left + slope * reserved, slope) for left, slope in sides),
-        *(_longest(left - slope * least) for left, slope in sides),
-    )
-    last = pl.min_horizontal(*(_longest(left - slope * longest) for left, slope in sides))
-    return pl.max_horizontal(same, growing, last, 0.0)
+    return longest_sequence(own, in_global, in_local, window)

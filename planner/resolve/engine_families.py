@@ -30,6 +30,7 @@ BY_MODEL_TYPE: Final[tuple[str, ...]] = (
     "reserves_whole_context",
     "is_always_eager",
     "v2_runner",
+    "lora_covers_embeddings",
 )
 """Constants that a profile file may give by model type."""
 _COLUMNS: Final = tuple(column for name in BY_MODEL_TYPE for column in bound_columns(name))

@@ -191,8 +191,9 @@ def engines_frame(
     rows = []
     for name, version in dict.fromkeys(used):
         engine = find_engine(name, engines)
-        reasons = _fallback_reasons(engine, version)
-        row = _row(engine, name, version, profile_of(engine, version))
+        profile = profile_of(engine, version)
+        reasons = _fallback_reasons(engine, version, profile)
+        row = _row(engine, name, version, profile)
         rows.append(row | {"worker": "", "fallback_reasons": reasons})
         if reasons and engine.fallback:
             older = _older(engine, engine.fallback)
@@ -215,11 +216,13 @@ def _row(engine: Engine, name: str, version: str | None, profile: Profile) -> di
     return row | tier_columns(profile.card_tiers)
 
 
-def _fallback_reasons(engine: Engine, version: str | None) -> list[str]:
+def _fallback_reasons(engine: Engine, version: str | None, profile: Profile) -> list[str]:
+    """What sends a run to the older worker; builds known by their day go by their profile."""
     wanted = parse_version(version)
-    if engine.fallback is None or wanted is None:
+    if engine.fallback is None or (wanted is None and _stamp(version) is None):
         return []
-    return engine.fallback.reasons_at(_padded(wanted))
+    at = _padded(wanted) if wanted else profile.first
+    return engine.fallback.reasons_at(at if profile.first <= at < profile.below else profile.first)
 
 
 def _older(engine: Engine, fallback: Fallback) -> Profile:

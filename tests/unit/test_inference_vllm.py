@@ -66,18 +66,13 @@ def test_sliding_layers_with_a_base_of_their_own_have_a_second_table() -> None:
     assert rotary(config) == (8 + 1) * 8192 * 256
 
 
-@pytest.mark.parametrize(
-    ("version", "elements"),
-    [
-        ("0.13.0", 28672 + 14336),  # first and last result in one cache
-        ("0.14.0", 28672 + 14336),  # the wider expert hides the change
-    ],
-)
-def test_expert_workspaces_of_wide_experts(version: str, elements: int) -> None:
-    given = {"model": "mixtral", "max_num_batched_tokens": 8192, "max_num_seqs": 8}
-    row = estimate(**given, engine_version=version)
-    workspace = 8192 * 2 * elements * 2
-    assert row["activations_bytes"] + row["logits_bytes"] >= workspace
+def test_wide_experts_need_room_for_gate_and_up_and_their_product() -> None:
+    """Mixtral's experts are wider than its hidden state: every layout comes to 3 x 14336."""
+    row = estimate(model="mixtral", max_num_batched_tokens=8192, max_num_seqs=8)
+    workspace = 8192 * 2 * 3 * 14336 * 2
+    hidden = 2 * 4096 * 8192 * 2
+    base = row["activation_base_bytes"]
+    assert row["activations_bytes"] == pytest.approx(workspace + hidden + base, rel=0.001)
 
 
 def test_narrow_experts_have_two_whole_workspaces_from_0_14_on() -> None:
@@ -128,7 +123,13 @@ def test_sparse_attention_keeps_a_workspace_for_prefills() -> None:
         ("lora_adapters", 1, "0.8.2", True),
         ("lora_adapters", 1, "0.8.4", False),
         ("kv_cache_dtype", "fp8", "0.9.2", False),  # Hopper has FlashAttention 3
-        ("pipeline_parallel_size", 2, "0.8.0", True),
+        ("pipeline_parallel_size", 2, "0.9.0", True),
+        ("pipeline_parallel_size", 2, "0.9.1", False),
+        ("kv_cache_dtype", "fp8", "0.8.0", True),
+        ("speculative_tokens", 2, "0.8.5", True),
+        ("weight_format", "fp32", "0.9.2", False),
+        ("gpu", "mi300x-192gb", "0.9.1", True),
+        ("gpu", "mi300x-192gb", "0.9.2", False),
         ("weight_format", "nf4", "0.8.1", True),
         ("weight_format", "int8-w8a8", "0.8.1", False),
         ("lora_adapters", 1, None, False),
@@ -245,6 +246,57 @@ def test_more_batch_sizes_are_captured_up_to_0_11() -> None:
     assert old / new == pytest.approx(67 / 51)
 
 
+def test_sizes_of_graphs_follow_the_sequences_as_each_version_does() -> None:
+    def share(version: str, sequences: int) -> float:
+        few, many = (
+            estimate(engine_version=version, max_num_seqs=n)["cuda_graphs_bytes"]
+            for n in (sequences, 256)
+        )
+        return float(few / many)
+
+    assert share("0.9.2", 16) == 1  # whatever their number
+    assert share("0.10.0", 16) == pytest.approx(7 / 67)  # 1, 2, 4, 8 to 32
+    assert share("0.7.3", 16) == pytest.approx(5 / 35)  # up to the number itself
+    assert share("0.7.3", 512) == pytest.approx(67 / 35)
+
+
+def test_datacenter_blackwell_captures_up_to_1024_from_0_28_on() -> None:
+    given = {"engine_version": "0.28.0", "max_num_seqs": 1024, "card_gib": 178.0}
+    other, wide = (
+        estimate(**given, gpu=gpu)["cuda_graphs_bytes"]
+        for gpu in ("h200-sxm-141gb", "b200-sxm-180gb")
+    )
+    assert wide / other == pytest.approx(83 / 51)
+
+
+def test_a_default_step_is_no_longer_than_all_contexts() -> None:
+    given = {"max_num_seqs": 1, "context_tokens": 1024}
+    steps = [estimate(**given, engine_version=v)["step_tokens"] for v in ("0.11.0", "0.11.1")]
+    assert steps == [8192, 1024]
+
+
+def test_dgx_spark_has_defaults_of_small_cards_from_0_33_on() -> None:
+    given = {"gpu": "dgx-spark-gb10-128gb", "card_gib": 119.0}
+    steps = [estimate(**given, engine_version=v)["step_tokens"] for v in ("0.32.0", "0.33.0")]
+    assert steps == [8192, 2048]
+
+
+def test_the_second_runner_takes_draft_models_from_0_31_on() -> None:
+    given = {"draft_model": "qwen-1.5b", "speculative_tokens": 3}
+    taken = [estimate(**given, engine_version=v)["is_second_runner"] for v in ("0.30.0", "0.31.0")]
+    assert taken == [False, True]
+
+
+@pytest.mark.parametrize("asked", [1024, 100_000])
+def test_the_longest_context_knows_latents_that_profiling_expands(asked: int) -> None:
+    given = {"model": "deepseek-lite", "engine_version": "0.19.0", "max_num_batched_tokens": 512}
+    given |= {"card_gib": 40.0, "max_num_seqs": 8, "concurrent_sequences": 40}
+    longest = int(estimate(**given, context_tokens=asked)["max_context_tokens"])
+    held, over = (estimate(**given, context_tokens=longest + n) for n in (0, 16))
+    assert held["total_bytes"] <= held["budget_bytes"]
+    assert over["total_bytes"] > over["budget_bytes"]
+
+
 def test_very_large_cards_take_longer_steps_from_0_28_on() -> None:
     given = {"gpu": "b200-sxm-180gb", "card_gib": 178.0}
     steps = [estimate(**given, engine_version=v)["step_tokens"] for v in ("0.27.0", "0.28.0")]
@@ -271,6 +323,18 @@ def test_recurrent_state_has_the_width_the_config_names() -> None:
     )
     layer = models[0].layers[0]
     assert named - own == 3 * layer.ssm_state_elements * 2
+
+
+def test_of_stages_that_cache_alike_the_one_with_most_state_counts() -> None:
+    name = "Qwen/Qwen3-Next-80B-A3B-Instruct"
+    model = read_config(load_catalog().models()[name]["config"], model=name, source="test")
+    found = {
+        (row["state_layers"], row["global_layers"])
+        for row in (estimate((model,), model=name, pipeline_parallel_size=5) for _ in range(4))
+    }
+    layers = len(model.layers)  # 48: stages of 9 and 10, an attention layer in every fourth
+    assert layers == 48
+    assert found == {(7, 3)}
 
 
 PROFILES = """engine: mine

@@ -72,23 +72,19 @@ def item_columns() -> list[pl.Expr]:
 
 
 def count_columns() -> list[pl.Expr]:
-    """Items in the profiling run, and what a longer film would take, for the solve of a context.
+    """Items in the profiling run: `profiled_items`."""
+    return [_profiled_items().alias("profiled_items")]
 
-    `profiled_items`; `film_peak_token_bytes` and `film_kept_token_bytes`: bytes of the encoder's
-    peak and of what stays beside the text, for a token of the film; 0 where films do not grow.
-    """
-    grows = is_profiled() & (pl.col("film_tokens") > 0) & (pl.col("profiles_requests") == 0)
-    grows &= pl.col("encoder_video_max_tokens") > pl.col("encoder_video_step_tokens")
-    rows = pl.col("encoder_video_step_rows") / pl.col("encoder_video_step_tokens")
-    inputs = rows * pl.col("encoder_pixel_elements") * _WIDTH
-    outputs = pl.col("encoder_output_elements") * _WIDTH
-    peak = constant("encoder_share") * (inputs + rows * _row_bytes("expected"))
-    kept = constant("encoder_kept_share") * (inputs + outputs)
-    return [
-        _profiled_items().alias("profiled_items"),
-        pl.when(grows).then(peak).otherwise(0.0).alias("film_peak_token_bytes"),
-        pl.when(grows).then(kept).otherwise(0.0).alias("film_kept_token_bytes"),
-    ]
+
+def films_grow() -> pl.Expr:
+    """Whether a longer context makes the film longer that is profiled."""
+    longest = pl.col("encoder_video_max_tokens")
+    return (
+        is_profiled()
+        & (pl.col("film_tokens") > 0)
+        & (pl.col("profiles_requests") == 0)
+        & (longest > pl.col("encoder_video_step_tokens"))
+    )
 
 
 def _profiled_items() -> pl.Expr:

@@ -34,7 +34,7 @@ from planner.estimate.ledger import (
     item_column,
     missing_items,
 )
-from planner.estimate.solve import CELL, closed_columns, may_be_open, with_searched
+from planner.estimate.solve import CELL, closed_columns, is_open, with_searched
 from planner.resolve.tables import Tables
 
 _LORA_RANKS: Final[dict[Bound, int]] = {"low": 8, "expected": 16, "high": 64}
@@ -70,7 +70,7 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     facts = facts_of(indexed, tables)
     prepared = with_facts(indexed, facts)
     solved = _ledger(prepared).with_columns(*closed_columns())
-    if facts.select(may_be_open().any()).collect(engine="in-memory").item():
+    if prepared.select(is_open().any()).collect(engine="in-memory").item():
         solved = with_searched(solved, prepared, lambda tried: _ledger(settle(tried)))
     return (
         solved.drop(CELL)
@@ -113,6 +113,10 @@ def _sequence_columns() -> list[pl.Expr]:
         .alias("prompt_sequence_bytes"),
         (pl.col("sequences") * (1 - share) + share).alias("stored_sequences"),
         (pl.col("global_token_bytes") + pl.col("local_token_bytes")).alias("kv_bytes_per_token"),
+        runner.bytes_per_logit().alias("step_bytes_per_logit"),
+        runner.sampler_state_bytes(inside=False).alias("sampler_tables_bytes"),
+        phases.untied_head_bytes().alias("loaded_twice_bytes"),
+        _adapter_ends("expected").alias("adapter_ends_bytes"),
     ]
 
 
@@ -151,16 +155,28 @@ def _adapter(bound: Bound) -> pl.Expr:
 
     An engine reserves them for all linears whatever an adapter targets. Tensor parallelism cuts
     the outputs of column-parallel and the inputs of row-parallel linears only. vLLM wraps the
-    embedding and the head too: 64 slots of rank 16 of Qwen3-4B take 4.9 GiB in logs of 0.27, 92 %
-    of them by this.
+    embedding and the head too in families that list them (`embedding_modules`), which are on the
+    first and the last stage: 64 slots of rank 16 of Qwen3-4B take 4.9 GiB in logs of 0.27, 92 % of
+    them by this.
     """
     tp = pl.col("tensor_parallel_size")
     features = (
         pl.col("column_in") + pl.col("column_out") / tp + pl.col("row_in") / tp + pl.col("row_out")
     ) / pl.col("pipeline_parallel_size")
-    outer = 2.0 * (pl.col("vocab_size") + pl.col("hidden_size")) * pl.col("lora_covers_embeddings")
+    return _slot_width(bound) * features + _adapter_ends(bound)
+
+
+def _adapter_ends(bound: Bound) -> pl.Expr:
+    """Adapters of the embedding and the head."""
+    ends = pl.when(pl.col("pipeline_parallel_size") > 1).then(1.0).otherwise(2.0)
+    features = ends * (pl.col("vocab_size") + pl.col("hidden_size"))
+    return _slot_width(bound) * features * pl.col("lora_covers_embeddings")
+
+
+def _slot_width(bound: Bound) -> pl.Expr:
+    """Bytes for each feature that adapters cover: slots x rank x 2."""
     rank = pl.col("lora_rank").fill_null(_LORA_RANKS[bound])
-    return 2.0 * pl.col("lora_adapters") * rank * (features + outer)
+    return 2.0 * pl.col("lora_adapters") * rank
 
 
 def _cache_share(bound: Bound) -> pl.Expr:

@@ -10,13 +10,18 @@ from planner.estimate.weights import CHECKPOINT
 from planner.resolve.tables import Tables
 
 _SEPARATE_PROJECTIONS: Final = ("q_proj", "k_proj", "v_proj")
-_GPU_FACTS: Final = ("compute_capability", "interconnect", "interconnect_bytes_per_second")
+_GPU_FACTS: Final = (
+    "compute_capability",
+    "interconnect",
+    "interconnect_bytes_per_second",
+    "vendor",
+)
 
 
 def gpu_facts(tables: Tables) -> pl.LazyFrame:
     have = tables.gpus.collect_schema().names()
     if "gpu" not in have:
-        empty: dict[str, Any] = dict.fromkeys(("gpu", "interconnect"), pl.String)
+        empty: dict[str, Any] = dict.fromkeys(("gpu", "interconnect", "vendor"), pl.String)
         return pl.LazyFrame(
             schema=empty | dict.fromkeys(("compute_capability", _GPU_FACTS[2]), pl.Float64)
         )

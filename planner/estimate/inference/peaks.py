@@ -30,19 +30,13 @@ STAGED: Final = (
 def with_peaks(cells: pl.LazyFrame) -> pl.LazyFrame:
     """Adds for each bound, in bytes: `step_activations_...`, `step_logits_...`, the working memory
     of a step booked apart, and `inner_stage_activations_...` of a pipeline stage without logits;
-    `text_peak_bytes` of the expected step without pictures; and the columns of STAGED.
+    and the columns of STAGED.
     """
     return (
         cells.with_columns(*_of_each_bound(_first))
         .with_columns(*_of_each_bound(_parts))
         .with_columns(*_of_each_bound(_peaks))
-        .with_columns(
-            *_of_each_bound(_booked),
-            (
-                pl.max_horizontal("forward_peak_expected", "logits_peak_expected")
-                - working.tower_bytes()
-            ).alias("text_peak_bytes"),
-        )
+        .with_columns(*_of_each_bound(_booked))
     )
 
 

@@ -91,6 +91,7 @@ _FACT_KEYS: Final = (
     "kv_cache_dtype",
     "has_adapters",
     "has_cpu_offload",
+    "has_drafting",
 )
 
 
@@ -120,6 +121,7 @@ def _inputs(cells: pl.LazyFrame) -> pl.LazyFrame:
         *(pl.col(name).fill_null(1) for name in _PARALLEL),
         (pl.col("lora_adapters") > 0).fill_null(False).alias("has_adapters"),
         (pl.col("cpu_offload_gib") > 0).fill_null(False).alias("has_cpu_offload"),
+        (pl.col("speculative_tokens") > 0).fill_null(False).alias("has_drafting"),
     )
 
 
@@ -224,7 +226,7 @@ def _defaults() -> list[pl.Expr]:
     )
     pictures = pl.when("has_towers").then("multimodal_batched_tokens").otherwise(0.0)
     by_card = of_tier("batched_tokens", pl.col("usable_bytes") / BYTES_PER_GIB)
-    tokens = pl.coalesce("max_num_batched_tokens", by_card, pl.max_horizontal(batched, pictures))
+    untold = pl.coalesce(by_card, pl.max_horizontal(batched, pictures))
     own = pl.when(pl.col("weight_format") == "fp32").then(4.0).otherwise(2.0)
     context = pl.coalesce(
         "context_tokens",
@@ -233,8 +235,13 @@ def _defaults() -> list[pl.Expr]:
         pl.when(pl.col("default_context_tokens") > 0).then("default_context_tokens"),
         "max_position_embeddings",
     )
+    sequences = pl.col("max_num_seqs").fill_null(seqs)
+    capped = pl.when(pl.col("caps_batched_tokens") > 0).then(
+        pl.min_horizontal(untold, sequences * context)
+    )
+    tokens = pl.coalesce("max_num_batched_tokens", capped, untold)
     return [
-        pl.col("max_num_seqs").fill_null(seqs).cast(pl.Float64).alias("step_sequences"),
+        sequences.cast(pl.Float64).alias("step_sequences"),
         tokens.alias("batched_tokens"),
         pl.col("gpu_memory_utilization").is_null().alias("is_default_fraction"),
         pl.coalesce("gpu_memory_utilization", _fraction(tokens), "default_memory_fraction").alias(
@@ -277,12 +284,18 @@ def _fraction(tokens: pl.Expr) -> pl.Expr:
     return (1 - kept * BYTES_PER_MIB / pl.col("usable_bytes")).round(3)
 
 
+_GB10: Final = 12.1
+"""Compute capability of DGX Spark."""
+
+
 def _is_large() -> pl.Expr:
     """Whether an engine uses its defaults for large cards: by memory, and by name or generation."""
     size = pl.col("usable_bytes") >= pl.col("large_card_bytes")
     a100 = pl.col("gpu").str.starts_with("a100").fill_null(False)
     hopper = (pl.col("compute_capability") == 9.0).fill_null(True)
+    gb10 = (pl.col("compute_capability") == _GB10).fill_null(False)
     named = ~(a100 & (pl.col("large_excludes_a100") > 0))
+    named &= ~(gb10 & (pl.col("large_excludes_gb10") > 0))
     return size & named & (hopper | (pl.col("large_needs_hopper") == 0))
 
 

@@ -21,7 +21,7 @@ _PLAIN_DECODERS: Final = 3
 def uses_second_runner() -> pl.Expr:
     """By `v2_runner`: 1, models in 16 bits; 2, all; 3, all but mixtures of experts and hybrids.
 
-    Never with a draft model of its own. Stored as `is_second_runner`.
+    With a draft model of its own only where `v2_takes_draft_models`. Stored as `is_second_runner`.
     """
     kind = pl.col("v2_runner")
     unquantised = pl.col("weight_family").fill_null("float") == "float"
@@ -31,7 +31,8 @@ def uses_second_runner() -> pl.Expr:
         | ((kind == _UNQUANTISED) & unquantised)
         | ((kind == _PLAIN_DECODERS) & plain)
     )
-    return (taken & pl.col("draft_model").is_null()).alias("is_second_runner")
+    drafts = pl.col("draft_model").is_null() | (pl.col("v2_takes_draft_models") > 0)
+    return (taken & drafts).alias("is_second_runner")
 
 
 def bytes_per_logit(bound: Bound = "expected") -> pl.Expr:

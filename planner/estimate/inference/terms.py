@@ -19,8 +19,9 @@ TERMS: Final[tuple[Term, ...]] = (
         "adapter",
         "{lora_adapters} x 2 x rank {lora_rank} x ({column_in} + {column_out} /"
         " {tensor_parallel_size} + {row_in} / {tensor_parallel_size} + {row_out}) /"
-        " {pipeline_parallel_size}",
+        " {pipeline_parallel_size}[ + {adapter_ends_bytes} of embedding and head]",
         (
+            "adapter_ends_bytes",
             "lora_adapters",
             "lora_rank",
             "column_in",
@@ -62,9 +63,9 @@ TERMS: Final[tuple[Term, ...]] = (
     Term(
         "logits",
         "logits",
-        "{logit_rows} rows x {vocab_size} x {bytes_per_logit}, where sampling is the peak"
+        "{logit_rows} rows x {vocab_size} x {step_bytes_per_logit}, where sampling is the peak"
         " ({engine_profile})",
-        ("logit_rows", "vocab_size", "bytes_per_logit", "engine_profile"),
+        ("logit_rows", "vocab_size", "step_bytes_per_logit", "engine_profile"),
         "engine profile: profiling peaks in engine logs",
     ),
     Term(
@@ -133,8 +134,9 @@ TERMS: Final[tuple[Term, ...]] = (
     Term(
         "staging",
         "overhead",
-        "second copy of the tied embedding while loading",
-        (),
+        "[{loaded_twice_bytes} of a second copy of the tied embedding while loading]"
+        "[{sampler_tables_bytes} of the sampler's tables, outside the memory fraction]",
+        ("loaded_twice_bytes", "sampler_tables_bytes"),
         "engine profile",
     ),
     Term(

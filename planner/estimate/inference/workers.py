@@ -16,9 +16,11 @@ _BITSANDBYTES: Final = ("nf4", "fp4", "bnb", "int8")
 _REASONS: Final[dict[str, Callable[[], pl.Expr]]] = {
     "old_card": lambda: pl.col("compute_capability") < _AMPERE,
     "fp8_cache": lambda: (
-        pl.col("kv_cache_dtype").str.starts_with("fp8")
-        & (pl.col("compute_capability") != _HOPPER).fill_null(True)
+        pl.col("kv_cache_dtype").str.starts_with("fp8") & (pl.col("compute_capability") != _HOPPER)
     ),
+    "any_fp8_cache": lambda: pl.col("kv_cache_dtype").str.starts_with("fp8"),
+    "not_nvidia": lambda: pl.col("vendor") != "nvidia",
+    "drafting": lambda: pl.col("has_drafting"),
     "recurrent": lambda: pl.col("has_recurrent_state"),
     "draft_model": lambda: pl.col("draft_model").is_not_null(),
     "fp32": lambda: pl.col("weight_format") == "fp32",

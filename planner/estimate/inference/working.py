@@ -6,6 +6,8 @@ value, low or high for it.
 
 from __future__ import annotations
 
+from typing import Final
+
 import polars as pl
 
 from planner.estimate.inference import encoder, runner
@@ -169,13 +171,24 @@ def graph_bytes(bound: Bound = "expected") -> pl.Expr:
     return pl.when(pl.col("enforce_eager").fill_null(False)).then(0.0).otherwise(limited)
 
 
+_DATACENTER_BLACKWELL: Final = (10.0, 11.0)
+
+
 def captured_sizes(sequences: str | None) -> pl.Expr:
     """Batch sizes vLLM captures: 1, 2, 4, every 8th to a size, every 16th from it to the limit.
 
-    Up to twice `sequences`, or all of them where that is None.
+    Up to `graph_sizes_per_sequence` times `sequences` (0: whatever their number), or all of them
+    where that is None. Datacenter cards of the Blackwell generation may have a limit of their own.
     """
-    limit = pl.col("graph_capture_limit_tokens")
-    last = limit if sequences is None else pl.min_horizontal(2.0 * pl.col(sequences), limit)
+    wide_cards = pl.col("compute_capability").is_between(*_DATACENTER_BLACKWELL, closed="left")
+    of_card = pl.col("graph_capture_limit_blackwell_tokens")
+    own = pl.when((of_card > 0) & wide_cards.fill_null(False)).then(of_card)
+    limit = own.otherwise("graph_capture_limit_tokens")
+    times = pl.col("graph_sizes_per_sequence")
+    last = limit
+    if sequences is not None:
+        most = pl.when(times > 0).then(times * pl.col(sequences)).otherwise(limit)
+        last = pl.min_horizontal(most, limit)
     small = pl.min_horizontal((last.log(2.0) + 1.0).floor(), 3.0)
     wide = pl.col("graph_wide_steps_from")
     eighths = pl.min_horizontal(last, wide - 8.0) // 8
