@@ -268,8 +268,12 @@ def calibrate(
             f"{one.name}: {one.value:.6g} (was {one.before:.6g}), 90 % within"
             f" {100 * one.error:.1f} %, {one.points} runs"
         )
-    for name, few in result.too_few.items():
-        click.echo(f"{name}: {few}, unchanged")
+    for name, reason in result.unchanged.items():
+        click.echo(f"{name}: {reason}, unchanged")
+    if result.left_out:
+        click.echo(
+            f"left out: {result.left_out} runs of an older worker, with a profile of its own"
+        )
     if output is not None:
         output.write_text(text, "utf-8")
         click.echo(f"wrote {output}")

@@ -50,23 +50,30 @@ class Profile:
         """The range as text."""
         if self.below[0] >= _NO_END:
             return "of any version"
-        return f"from {_dotted(self.first[:-1])} to below {_dotted(self.below[:-1])}"
+        return f"from {dotted(self.first)} to below {dotted(self.below)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What sends runs of some versions to an older worker, by the name the schema lists."""
+
+    name: str
+    first: Version
+    below: Version
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """An older worker that takes some runs of a version, and the profile that it follows.
-
-    `reasons` are names of FALLBACK_REASONS with the versions in which they send a run there.
-    """
+    """An older worker that takes some runs of a version, and the profile that it follows."""
 
     profile: Version
     note: str
-    reasons: tuple[tuple[str, Version, Version], ...]
+    reasons: tuple[Reason, ...]
 
     def reasons_at(self, version: Version) -> list[str]:
         """What sends a run of this version to the older worker."""
-        return [name for name, first, below in self.reasons if first <= version < below]
+        return [one.name for one in self.reasons if one.first <= version < one.below]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +104,9 @@ def parse_version(text: str | None) -> Version | None:
     return tuple(int(part) for part in found.group(1).split(".")) if found else None
 
 
-def _dotted(version: Version) -> str:
-    return ".".join(str(part) for part in version)
+def dotted(edge: Version) -> str:
+    """An edge of a version range as a profile file says it: (0, 8, 0) is 0.8."""
+    return ".".join(str(part) for part in edge[:-1])
 
 
 def engines_folder() -> Path:
@@ -187,7 +195,8 @@ def _fallback(entry: Mapping[str, Any] | None) -> Fallback | None:
         profile=_edge(entry["profile"]),
         note=entry.get("note", ""),
         reasons=tuple(
-            (each["reason"], _edge(each["from"]), _edge(each["below"])) for each in entry["reasons"]
+            Reason(each["reason"], _edge(each["from"]), _edge(each["below"]), each["source"])
+            for each in entry["reasons"]
         ),
     )
 
@@ -255,8 +264,7 @@ def _profile(engine: str, entry: Mapping[str, Any], given: Mapping[str, Any]) ->
 
 def _constant(name: str, entry: Mapping[str, Any] | None) -> Constant:
     if entry is None:
-        value = DEFAULTS.get(name, 0.0)
-        return Constant(value, value, value)
+        return default_constant(name)
     value, error = float(entry["value"]), float(entry.get("error", 0.0))
     return Constant(
         value,
@@ -265,3 +273,9 @@ def _constant(name: str, entry: Mapping[str, Any] | None) -> Constant:
         int(entry.get("points", 0)),
         str(entry["source"]),
     )
+
+
+def default_constant(name: str) -> Constant:
+    """A constant that a profile leaves out."""
+    value = DEFAULTS.get(name, 0.0)
+    return Constant(value, value, value)

@@ -42,6 +42,7 @@ __all__ = [
     "Constant",
     "Engine",
     "Profile",
+    "Version",
     "engines_frame",
     "find_engine",
     "load_engines",

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import polars as pl
 
-from planner.calibrate import Calibration, calibrate, profile_text
+from planner.calibrate import Calibration, calibrate
 from planner.catalog.load import load_catalog
 from planner.errors import InputProblems, Problem
 from planner.resolve.engines import find_engine, parse_version, profile_of
 from planner.verify.inference import measured_frame
+from planner.verify.profile_file import profile_text
 from planner.verify.read import facts_of_models, read_measured, tables_of
 
 
@@ -59,7 +60,9 @@ def fit_file(
     facts, _ = facts_of_models(rows["model"].drop_nulls().unique(), models, catalog)
     used = rows.select("engine", "engine_version").unique().iter_rows()
     frame = measured_frame(rows, tables_of(facts.values(), used, catalog), catalog)
-    usable = frame.filter(pl.col("unsupported_reason").is_null())
-    result = calibrate(usable, known.engine, version or "")
-    source = f"{usable.height} runs of {path.name}"
-    return result, profile_text(known, profile_of(known, version), result, source)
+    reason = pl.coalesce("unsupported_reason", "impossible_reason")
+    usable = frame.filter(reason.is_null())
+    profile = profile_of(known, version)
+    result = calibrate(usable, known.engine, version or "", profile.by_model_type)
+    source = f"{usable.height - result.left_out} runs of {path.name}"
+    return result, profile_text(known, profile, result, source)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from planner.calibrate import Calibration, profile_text
 from planner.errors import InputProblems
 from planner.resolve.engines import (
     CONSTANTS,
@@ -149,24 +148,3 @@ def test_numbers_that_are_no_month_are_no_date(version: str) -> None:
 @pytest.mark.parametrize("version", ["25.09", "2025.09"])
 def test_images_tagged_by_month_take_the_profile_of_their_day(version: str) -> None:
     assert "chosen by date 2025-09-01" in profile_of(find_engine("vllm"), version).note
-
-
-@pytest.mark.parametrize(("name", "version"), [("transformers", "4.40.0"), ("sglang", "0.5.4")])
-def test_a_calibrated_profile_keeps_families_and_card_tiers(
-    name: str, version: str, tmp_path: Path
-) -> None:
-    engine = find_engine(name)
-    profile = profile_of(engine, version)
-    path = tmp_path / "mine.yaml"
-    path.write_text(profile_text(engine, profile, Calibration(name, version, (), {}), "runs"))
-    found = profile_of(read_engine(path), version)
-    assert found.card_tiers == profile.card_tiers
-    assert {
-        (kind, constant, own.value)
-        for kind, constants in found.by_model_type.items()
-        for constant, own in constants.items()
-    } == {
-        (kind, constant, own.value)
-        for kind, constants in profile.by_model_type.items()
-        for constant, own in constants.items()
-    }

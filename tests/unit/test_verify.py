@@ -245,6 +245,23 @@ def test_a_version_takes_in_what_it_begins(
         assert "90 % within" in result.output
 
 
+def test_calibration_says_how_many_runs_of_an_older_worker_it_left_out(
+    tmp_path: Path, configs: Path
+) -> None:
+    path, profile = tmp_path / "runs.csv", tmp_path / "mine.yaml"
+    lines = [
+        run_line(f"r{i}", engine_version="0.8.2", gpu=gpu, max_model_len=str(4096 + 512 * i))
+        for i, gpu in enumerate(["h100-sxm-80gb"] * 5 + ["t4-16gb"] * 2)
+    ]
+    path.write_text(HEADER + "".join(lines))
+    arguments = ("--engine", "vllm", "--engine-version", "0.8", "--models", configs, "-o", profile)
+    result = invoke("calibrate", path, *arguments)
+    assert "left out: 2 runs of an older worker" in result.output
+    own = read_engine(profile)
+    assert own.fallback is not None
+    assert own.profiles[-1].constants["weights_share"].source == "5 runs of runs.csv"
+
+
 def test_calibration_needs_runs_of_that_engine(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     path.write_text(HEADER + run_line("a"))

@@ -164,11 +164,19 @@ def graph_bytes(bound: Bound = "expected") -> pl.Expr:
         + constant("graph_expert_bytes", bound) * chosen
         + constant("graph_moe_layer_bytes", bound) * moe
     )
+    return (
+        pl.when(pl.col("enforce_eager").fill_null(False))
+        .then(0.0)
+        .otherwise(size * graph_size_share())
+    )
+
+
+def graph_size_share() -> pl.Expr:
+    """Batch sizes that a run captures, over those the constants of its graphs are for."""
     fitted = pl.col("graph_fitted_sizes")
     all_sizes = pl.when(fitted > 0).then(fitted).otherwise(captured_sizes(None))
     share = captured_sizes("step_sequences") / all_sizes
-    limited = pl.when(pl.col("graph_capture_limit_tokens") > 0).then(size * share).otherwise(size)
-    return pl.when(pl.col("enforce_eager").fill_null(False)).then(0.0).otherwise(limited)
+    return pl.when(pl.col("graph_capture_limit_tokens") > 0).then(share).otherwise(1.0)
 
 
 _DATACENTER_BLACKWELL: Final = (10.0, 11.0)
