@@ -18,7 +18,8 @@ from planner.estimate.inference import pool as pools
 from planner.estimate.inference.limits import impossible_reason, notes, unsupported_reason
 from planner.estimate.inference.peaks import with_peaks
 from planner.estimate.inference.phases import DECODE, FIRST_STEP, LOAD, PREFILL, SERVING
-from planner.estimate.inference.prepare import facts_of, settle, with_facts
+from planner.estimate.inference.prepare import facts_of, with_facts
+from planner.estimate.inference.settings import settle
 from planner.estimate.inference.totals import (
     budget_columns,
     capacity_columns,
