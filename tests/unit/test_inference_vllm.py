@@ -131,7 +131,9 @@ def test_sparse_attention_keeps_a_workspace_for_prefills() -> None:
         ("gpu", "mi300x-192gb", "0.9.1", True),
         ("gpu", "mi300x-192gb", "0.9.2", False),
         ("weight_format", "nf4", "0.8.1", True),
-        ("weight_format", "int8-w8a8", "0.8.1", False),
+        ("weight_format", "int8-bnb", "0.8.1", True),
+        ("weight_format", "gptq-int8-g128", "0.8.1", False),
+        ("weight_format", "nvfp4", "0.8.1", False),
         ("lora_adapters", 1, None, False),
     ],
 )

@@ -11,7 +11,7 @@ from planner.resolve.engines import OLDER_WORKER
 
 _AMPERE: Final = 8.0
 _HOPPER: Final = 9.0
-_BITSANDBYTES: Final = ("nf4", "fp4", "bnb", "int8")
+_BITSANDBYTES: Final = ("int8-bnb", "fp4-bnb")
 
 _REASONS: Final[dict[str, Callable[[], pl.Expr]]] = {
     "old_card": lambda: pl.col("compute_capability") < _AMPERE,
@@ -28,12 +28,11 @@ _REASONS: Final[dict[str, Callable[[], pl.Expr]]] = {
     "adapters": lambda: pl.col("has_adapters"),
     "pipeline": lambda: pl.col("pipeline_parallel_size") > 1,
     "cpu_offload": lambda: pl.col("has_cpu_offload"),
-    "bitsandbytes": lambda: pl.col("weight_family").is_in(_BITSANDBYTES) & ~_is_compressed_int8(),
+    "bitsandbytes": lambda: (
+        (pl.col("weight_family") == "nf4") | pl.col("weight_format").is_in(_BITSANDBYTES)
+    ),
 }
-
-
-def _is_compressed_int8() -> pl.Expr:
-    return pl.col("weight_format").str.starts_with("int8-w8")
+"""Reasons that profile files may name, by what they read of a run."""
 
 
 def worker() -> pl.Expr:
