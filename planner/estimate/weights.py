@@ -24,7 +24,8 @@ LAYOUT: Final = (
     "vocab_padding",
     "expert_padding",
 )
-_SWITCHES: Final = ("is_fused", "has_single_experts")
+_PLACEMENT: Final = ("counts_output_layer", "leaves_embedding")
+_SWITCHES: Final = ("is_fused", "has_single_experts", *_PLACEMENT)
 JOIN_KEYS: Final = ("model", "weight_format", *LAYOUT, *_SWITCHES)
 GROUPS: Final = ("embedding", "lm_head", "norm", "experts", "quantised", "rest")
 _CUT: Final = (
@@ -43,8 +44,9 @@ def weights_by_rank(tables: Tables, wanted: pl.LazyFrame) -> pl.LazyFrame:
     as they are stored), `tensor_parallel_size`, `pipeline_parallel_size`, `expert_parallel_size`
     and optionally `vocab_padding` (rows of the vocabulary are padded to a multiple of it; 1),
     `expert_padding` (a rank's width of an expert in MXFP4 is padded to a multiple of it; 1),
-    `is_fused` (q, k, v and gate, up are one tensor each) and `has_single_experts` (every expert
-    is a module of its own).
+    `is_fused` (q, k, v and gate, up are one tensor each), `has_single_experts` (every expert is a
+    module of its own), `counts_output_layer` (layers are dealt to stages with the output as one
+    more, llama.cpp) and `leaves_embedding` (the input embedding is on no stage).
 
     Adds `weights_bytes` (most loaded rank), `first_rank_weights_bytes` (pipeline stage 0),
     `total_weights_bytes` (all ranks of one replica), and the most loaded rank's bytes by group:
@@ -56,7 +58,7 @@ def weights_by_rank(tables: Tables, wanted: pl.LazyFrame) -> pl.LazyFrame:
     tensors = stored_tensors(tables, pairs)
     by_layer = stored_bytes_by_layer(tensors)
     by_stage = _bytes_by_stage(tables, by_layer, layouts)
-    keys = ["model", "weight_format", "pipeline_parallel_size"]
+    keys = ["model", "weight_format", "pipeline_parallel_size", *_PLACEMENT]
     ranks = (
         layouts.join(by_stage, on=keys)
         .with_columns(rank_bytes=pl.col("bytes") * rank_share())
@@ -161,20 +163,24 @@ def _bytes_by_stage(tables: Tables, by_layer: pl.LazyFrame, layouts: pl.LazyFram
     """Sums per pipeline stage; embedding and towers first, head and final norm last."""
     stages = pl.col("pipeline_parallel_size")
     last = pl.col("role").is_in(["lm_head", "norm"])
+    layer, layers = pl.col("layer_index"), pl.col("num_hidden_layers")
     stage = (
-        pl.when(pl.col("layer_index").is_not_null())
-        .then(stage_of_layer(pl.col("layer_index"), pl.col("num_hidden_layers"), stages))
+        pl.when(layer.is_not_null() & pl.col("counts_output_layer"))
+        .then(layer * stages // (layers + 1))
+        .when(layer.is_not_null())
+        .then(stage_of_layer(layer, layers, stages))
         .when(last)
         .then(stages - 1)
         .otherwise(0)
     )
-    keys = ["model", "weight_format", "pipeline_parallel_size"]
+    keys = ["model", "weight_format", "pipeline_parallel_size", *_PLACEMENT]
+    left = pl.col("leaves_embedding") & (pl.col("group") == "embedding")
     return (
         layouts.select(keys)
         .unique()
         .join(by_layer, on=["model", "weight_format"])
         .join(tables.models.select("model", "num_hidden_layers"), on="model")
-        .filter(~pl.col("tied") | (stages > 1))
+        .filter((~pl.col("tied") | (stages > 1)) & ~left)
         .with_columns(stage=stage)
         .group_by(*keys, "stage", "group", "role", *_CUT)
         .agg(pl.col("bytes").sum())

@@ -25,6 +25,7 @@ BY_MODEL_TYPE: Final[tuple[str, ...]] = (
     "bytes_per_logit",
     "held_bytes_per_logit",
     "ignores_windows",
+    "ignored_windows_share",
     "caches_query_heads",
     "caches_fused_outputs",
     "reserves_whole_context",

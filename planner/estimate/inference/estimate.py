@@ -116,6 +116,10 @@ def _sequence_columns() -> list[pl.Expr]:
         (pl.col("global_token_bytes") + pl.col("local_token_bytes")).alias("kv_bytes_per_token"),
         runner.bytes_per_logit().alias("step_bytes_per_logit"),
         runner.sampler_state_bytes(inside=False).alias("sampler_tables_bytes"),
+        runner.sampler_state_bytes(inside=True).alias("sampler_inside_bytes"),
+        pl.when(pl.col("lora_adapters") > 0)
+        .then(pl.col("lora_rank").fill_null(_LORA_RANKS["expected"]))
+        .alias("slot_rank"),
         phases.untied_head_bytes().alias("loaded_twice_bytes"),
         _adapter_ends("expected").alias("adapter_ends_bytes"),
     ]

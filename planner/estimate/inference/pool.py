@@ -19,7 +19,8 @@ def cache_rates() -> list[pl.Expr]:
     """Bytes per token of global and local layers and bytes of constant state, as the engine keeps.
 
     Adds `global_token_bytes`, `local_token_bytes`, `window`, `state_bytes`. An engine that does
-    not know MLA keeps expanded heads; one that ignores windows keeps every token; one that repeats
+    not know MLA keeps expanded heads; one that ignores windows keeps every token, or a fixed share
+    of tokens in a pool of their own (SGLang's swa_full_tokens_ratio); one that repeats
     keys and values to all heads before it caches them keeps those (LitGPT up to 0.5.3, litgpt/
     model.py build_kv_cache; Falcon's new architecture, modeling_falcon.py _split_heads), but the
     one group of multi-query attention as it is.
@@ -31,6 +32,7 @@ def cache_rates() -> list[pl.Expr]:
     repeated = pl.when(repeats).then(pl.col("queries_per_group").fill_null(1.0)).otherwise(1.0)
     kept = kept * _alignment() * repeated
     local = pl.col("local_elements") * repeated
+    whole = local * pl.col("ignored_windows_share")
     element = pl.col("cache_element_bytes")
     share = gpu_layer_share()
     state = (
@@ -43,7 +45,7 @@ def cache_rates() -> list[pl.Expr]:
     )
     return [
         (
-            (kept + pl.when(ignores).then(local).otherwise(0.0)) * element
+            (kept + pl.when(ignores).then(whole).otherwise(0.0)) * element
             + pl.col("indexer_elements") * INDEX_ENTRY_BYTES
         )
         .mul(share)

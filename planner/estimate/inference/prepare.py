@@ -165,6 +165,8 @@ _WEIGHT_KEYS: Final = (
     "expert_padding",
     "is_fused",
     "has_single_experts",
+    "counts_output_layer",
+    "leaves_embedding",
 )
 _HELD: Final = {"held_format": "weight_format"}
 _RANK: Final = {"weights_bytes": "rank_weights_bytes"}
@@ -182,5 +184,11 @@ def _derived_keys() -> list[pl.Expr]:
         pl.col("vocab_padding_rows").fill_null(1).cast(pl.Int64).alias("vocab_padding"),
         (pl.col("has_fused_linears").fill_null(0) > 0).alias("is_fused"),
         (pl.col("keeps_single_experts").fill_null(0) > 0).alias("has_single_experts"),
+        (pl.col("split_counts_output").fill_null(0) > 0).alias("counts_output_layer"),
+        (
+            (pl.col("embedding_on_cpu").fill_null(0) > 0)
+            & ~pl.col("tied_embeddings").fill_null(True)
+            & (pl.col("pipeline_parallel_size") > 1)
+        ).alias("leaves_embedding"),
         split.then(pl.lit(SPLIT_WITH_OUTPUT)).otherwise(pl.lit(SPLIT_EVEN)).alias("layer_split"),
     ]

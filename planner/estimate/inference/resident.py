@@ -53,6 +53,12 @@ PARTS: Final[tuple[Part, ...]] = (
     Part("held", "of the rank's tensors in {weight_format}", _held),
     Part("tower", "of towers in 16 bits", _towers),
     Part(
+        "skipped_towers",
+        "of towers that no request needs",
+        lambda _: working.skipped_towers_bytes(),
+        "-",
+    ),
+    Part(
         "narrow_experts",
         "of the experts' reordered scales and biases",
         experts.narrow_experts_extra_bytes,

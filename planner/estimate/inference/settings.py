@@ -79,7 +79,7 @@ def _defaults() -> list[pl.Expr]:
         .alias("sequences"),
         pl.col("memory_headroom").fill_null(0.0),
         pl.col("prefix_cache_share").fill_null(0.0),
-        element_bytes(pl.col("kv_cache_dtype"), own).alias("cache_element_bytes"),
+        element_bytes(_cache_type(), own).alias("cache_element_bytes"),
         pl.max_horizontal(own * pl.col("element_bytes") / 2.0, pl.col("element_bytes")).alias(
             "activation_element_bytes"
         ),
@@ -88,6 +88,13 @@ def _defaults() -> list[pl.Expr]:
             > _FAST_LINK_BYTES_PER_SECOND
         ).alias("has_fast_link"),
     ]
+
+
+def _cache_type() -> pl.Expr:
+    """The cache's type as the engine stores it: llama.cpp's 8 and 4 bits are blocks with scales."""
+    named = pl.col("kv_cache_dtype")
+    of_blocks = named.replace({"int8": "q8_0", "int4": "q4_0"})
+    return pl.when(pl.col("places_layers_by_count") > 0).then(of_blocks).otherwise(named)
 
 
 def _fraction(tokens: pl.Expr) -> pl.Expr:

@@ -17,13 +17,13 @@ TERMS: Final[tuple[Term, ...]] = (
     Term(
         "adapter",
         "adapter",
-        "{lora_adapters} x 2 x rank {lora_rank} x ({column_in} + {column_out} /"
+        "{lora_adapters} x 2 x rank {slot_rank} x ({column_in} + {column_out} /"
         " {tensor_parallel_size} + {row_in} / {tensor_parallel_size} + {row_out}) /"
         " {pipeline_parallel_size}[ + {adapter_ends_bytes} of embedding and head]",
         (
             "adapter_ends_bytes",
             "lora_adapters",
-            "lora_rank",
+            "slot_rank",
             "column_in",
             "column_out",
             "tensor_parallel_size",
@@ -38,10 +38,11 @@ TERMS: Final[tuple[Term, ...]] = (
         "activations",
         "{step_tokens} tokens x ({hidden_elements_per_token} x {hidden_size} +"
         " {mlp_elements_per_token} x {widest_mlp} / {tensor_parallel_size}) x"
-        " {activation_element_bytes} + {activation_base_bytes}, where the forward step is the peak,"
-        " else its output alone[; {moe_layers} layers' experts and their buffers on top][; or the"
-        " encoder's {profiled_items} items of {item_tokens} tokens and {item_rows} rows of"
-        " {encoder_hidden_size}] ({engine_profile})",
+        " {activation_element_bytes} + {activation_base_bytes}[ + {sampler_inside_bytes} of the"
+        " sampler's tables], where the forward step is the peak, else its output alone[; the step"
+        " at least {activation_floor_bytes}, for compiling or a warm-up][; {moe_layers} layers'"
+        " experts and their buffers on top][; or the encoder's {profiled_items} items of"
+        " {item_tokens} tokens and {item_rows} rows of {encoder_hidden_size}] ({engine_profile})",
         (
             "step_tokens",
             "hidden_elements_per_token",
@@ -51,6 +52,8 @@ TERMS: Final[tuple[Term, ...]] = (
             "tensor_parallel_size",
             "activation_element_bytes",
             "activation_base_bytes",
+            "sampler_inside_bytes",
+            "activation_floor_bytes",
             "moe_layers",
             "profiled_items",
             "item_tokens",

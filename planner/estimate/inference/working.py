@@ -294,6 +294,13 @@ def tower_weights_bytes() -> pl.Expr:
     return 2.0 * pl.col("multimodal_parameters") / pl.col("tensor_parallel_size")
 
 
+def skipped_towers_bytes() -> pl.Expr:
+    """Towers that are not loaded where no request may bring a picture or a film."""
+    none = (pl.col("images_per_prompt") == 0) & (pl.col("videos_per_prompt") == 0)
+    skips = (pl.col("skips_unused_towers") > 0) & none.fill_null(False)
+    return pl.when(skips).then(tower_weights_bytes()).otherwise(0.0)
+
+
 def embedding_on_cpu_bytes() -> pl.Expr:
     """The input embedding where an engine leaves it on the CPU and the head has its own tensor."""
     return pl.col("embedding_on_cpu") * pl.when(pl.col("tied_embeddings")).then(0.0).otherwise(

@@ -11,6 +11,8 @@ from planner.resolve.facts import Layer
 _SECTIONS_SPAN: Final = 4
 """vLLM makes tables of pictures' positions four times as long (MRotaryEmbedding)."""
 _STRETCHED: Final = ("linear", "dynamic")
+_WITH_LOCAL_BASE: Final = ("gemma3_text", "gemma3n_text")
+"""Families whose class gives sliding layers a base of their own where a config leaves it out."""
 _KINDS: Final = ("full_attention", "sliding_attention", "chunked_attention")
 
 
@@ -44,7 +46,8 @@ def _tables(text: Config) -> list[tuple[Mapping[str, Any], bool]]:
         }
         return list(distinct.values())
     own_base = text.first("rope_local_base_freq", "rope_local_theta", default=None)
-    return [(settings, False), *([({}, True)] if own_base is not None else [])]
+    second = own_base is not None or text.model_type in _WITH_LOCAL_BASE
+    return [(settings, False), *([({}, True)] if second else [])]
 
 
 def _positions(settings: Mapping[str, Any], positions: int) -> int:
