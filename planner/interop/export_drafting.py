@@ -8,7 +8,9 @@ from typing import Final
 from planner.interop.launch import Launch, refuse
 from planner.resolve.engine_profiles import Version, parse_version
 
-DRAFT_SPELLING: Final = "# llama.cpp before 2026 spells --spec-draft-n-max as --draft-max"
+DRAFT_SPELLING: Final = (
+    "# older builds: --draft-max in place of --spec-draft-n-max, and no --spec-type"
+)
 DRAFT_CHECKPOINT: Final = (
     "# draft model: the estimate is for the weights as its checkpoint stores them; name such a GGUF"
 )
@@ -91,6 +93,8 @@ def llama_cpp_drafting(launch: Launch, cache_type: str | None) -> list[str]:
     if launch.engine != "llama.cpp":
         raise refuse(launch.engine, f"drafting options of {launch.engine} are not certain")
     words = ["--model-draft", f"{model.rpartition('/')[2]}.gguf"]
+    # A draft model alone is loaded and not used: the type is none by default.
+    words += ["--spec-type", "draft-simple"]
     words += ["--spec-draft-n-max", str(launch.whole("speculative_tokens"))]
     words += ["--n-gpu-layers-draft", "999"]
     if cache_type is not None:

@@ -92,6 +92,7 @@ def test_llama_cpp_drafts_with_the_cache_of_the_model() -> None:
     launch = serving(engine="llama.cpp", kv_cache_dtype="int8", **DRAFTED)
     words = llama_cpp_arguments(launch)
     assert option(words, "--model-draft") == "Llama-3.2-1B.gguf"
+    assert option(words, "--spec-type") == "draft-simple"
     assert option(words, "--spec-draft-n-max") == "4"
     assert option(words, "--n-gpu-layers-draft") == "999"
     assert option(words, "--cache-type-k-draft") == option(words, "--cache-type-k")
