@@ -46,17 +46,24 @@ def solve(
     from planner.pipeline.solved import SOLVED, solved_columns
 
     context = open_in_project(file, project_of(file.parent), max_cells=max_cells)
+    supply = context.scenario.supply
     cells = decide(context).filter(pl.col("method") == "inference")
+    if not cells.height:
+        raise refused(file, "for", f"no serving case to find {wanted} for", "")
     if gpu is not None:
         try:
-            cells = cells.filter(pl.col("gpu") == context.catalog.resolve("gpus", gpu))
+            gpu_id = context.catalog.resolve("gpus", gpu)
         except NameProblem as error:
             raise refused(file, "gpu", error.message, error.hint) from None
+        cells = cells.filter(pl.col("gpu") == gpu_id)
+        if not cells.height:
+            hint = f"GPUs of the supply: {', '.join(supply.gpus)}"
+            raise refused(file, "gpu", f"{gpu_id} is not in the supply of a serving case", hint)
     if count is not None:
         cells = cells.filter(pl.col("gpu_count") == count)
-    if not cells.height:
-        hint = f"GPUs of the supply: {', '.join(context.scenario.supply.gpus)}"
-        raise refused(file, "cell", "no serving cell matches", hint)
+        if not cells.height:
+            hint = f"counts of the supply: {', '.join(map(str, supply.gpu_counts))}"
+            raise refused(file, "count", f"no serving cell has {count} GPUs", hint)
     _, given = SOLVED[wanted]
     best = best_per_configuration(cells.lazy()).collect(engine="in-memory")
     shown = best.select(

@@ -55,7 +55,8 @@ class Document:
 
     `values` maps a path such as `("workloads", 0, "name")` to the mark of its value, `keys` to the
     mark of its key. `problems` are the mistakes of the YAML itself; the data stands in for them
-    with the value that was most likely meant, so that one run can report everything.
+    with the value that was most likely meant, so that one run can report everything. `written` has
+    the text of numbers that Python writes otherwise, such as `0.10`.
     """
 
     file: str
@@ -63,6 +64,7 @@ class Document:
     values: dict[Path_, Mark] = field(default_factory=dict)
     keys: dict[Path_, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    written: dict[Path_, str] = field(default_factory=dict)
 
     def mark(self, path: Path_, *, key: bool = False) -> Mark:
         """Where a path stands; the nearest parent where the path itself is not in the file."""
@@ -280,7 +282,7 @@ def _scalar(node: yaml.ScalarNode, path: Path_, document: Document, problems: li
     if _INT.match(text):
         digits = text.replace("_", "")
         if len(digits) <= 18:
-            return int(digits)
+            return _number(int(digits), text, path, document)
         problems.append(document.problem(path, "bad-number", f"'{text}' is too large a number"))
         return None
     surprise = _surprise(text)
@@ -289,8 +291,14 @@ def _scalar(node: yaml.ScalarNode, path: Path_, document: Document, problems: li
         problems.append(document.problem(path, "yaml-surprise", message, hint))
         return meant
     if _FLOAT.match(text):
-        return float(text.replace("_", ""))
+        return _number(float(text.replace("_", "")), text, path, document)
     return text
+
+
+def _number(value: float, text: str, path: Path_, document: Document) -> float:
+    if str(value) != text:
+        document.written[path] = text
+    return value
 
 
 def _surprise(text: str) -> tuple[str, str, Any] | None:

@@ -186,8 +186,9 @@ def _value_problem(error: Any, document: Document, path: Path_) -> Problem:
     if rule == "type":
         kinds = [wanted] if isinstance(wanted, str) else wanted
         words = _one_of([_TYPE_WORDS.get(kind, kind) for kind in kinds])
+        written = document.written.get(path, _shown(value))
         return document.problem(
-            path, "wrong-type", f"{_shown(value)} is not {words}", _type_hint(value, kinds)
+            path, "wrong-type", f"{written} is not {words}", _type_hint(value, kinds, written)
         )
     if rule == "enum":
         options = [str(option) for option in wanted]
@@ -223,7 +224,7 @@ def _value_problem(error: Any, document: Document, path: Path_) -> Problem:
     return document.problem(path, f"schema-{rule}", error.message)
 
 
-def _type_hint(value: Any, kinds: list[str]) -> str:
+def _type_hint(value: Any, kinds: list[str], written: str) -> str:
     if isinstance(value, str) and {"integer", "number"} & set(kinds):
         plain = value.replace("_", "").replace(",", "")
         try:
@@ -232,7 +233,7 @@ def _type_hint(value: Any, kinds: list[str]) -> str:
             return ""
         return f"remove the quotes: {plain}"
     if isinstance(value, (int, float)) and not isinstance(value, bool) and kinds == ["string"]:
-        return f'put it in quotes: "{value}"'
+        return f'put it in quotes: "{written}"'
     if kinds == ["array"] and not isinstance(value, (dict, list)) and value is not None:
         return f"write [{value}]"
     return ""

@@ -6,6 +6,14 @@ import json
 import shlex
 from typing import Any, Final
 
+from planner.interop.export_drafting import (
+    DRAFT_CHECKPOINT,
+    DRAFT_SPELLING,
+    drafts,
+    llama_cpp_drafting,
+    sglang_drafting,
+    vllm_drafting,
+)
 from planner.interop.launch import Launch, need_engine, refuse
 
 PORT: Final = 8000
@@ -60,7 +68,7 @@ def vllm_arguments(launch: Launch) -> list[str]:
     if launch.get("lora_adapters"):
         words += ["--enable-lora", "--max-loras", str(launch.whole("lora_adapters"))]
         words += ["--max-lora-rank", str(launch.whole("lora_rank"))]
-    return words
+    return words + vllm_drafting(launch)
 
 
 def _limits(launch: Launch) -> dict[str, int]:
@@ -90,7 +98,8 @@ def sglang_arguments(launch: Launch) -> list[str]:
         words += ["--kv-cache-dtype", _KV_SGLANG[kv]]
     if launch.get("enforce_eager"):
         words.append("--disable-cuda-graph")
-    return words
+    quantises = str(launch.get("weight_format")) in _SGLANG_ONLINE
+    return words + sglang_drafting(launch, quantises=quantises)
 
 
 def llama_cpp_arguments(launch: Launch) -> list[str]:
@@ -110,7 +119,7 @@ def llama_cpp_arguments(launch: Launch) -> list[str]:
     if launch.gpu_count > 1:
         row = launch.whole("tensor_parallel_size") > 1
         words += ["--split-mode", "row" if row else "layer"]
-    return words
+    return words + llama_cpp_drafting(launch, None if kv == "fp16" else _KV_LLAMA.get(kv))
 
 
 def engine_arguments(launch: Launch) -> list[str]:
@@ -154,6 +163,8 @@ def comments(launch: Launch) -> list[str]:
         plain = {*_VLLM_DTYPES, *_SGLANG_ONLINE, "checkpoint"}
     if weight_format not in plain or launch.engine.endswith("llama.cpp"):
         found.append(_NEEDS_CHECKPOINT.format(weight_format))
+    if launch.engine.endswith("llama.cpp") and drafts(launch):
+        found += [DRAFT_CHECKPOINT, DRAFT_SPELLING]
     return found
 
 

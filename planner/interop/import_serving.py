@@ -87,6 +87,7 @@ def _workload(found: Foreign, file: str, notes: list[str]) -> dict[str, Any]:
     limits = _limits(found, file)
     if limits:
         engine["limit_mm_per_prompt"] = limits
+    engine |= _drafting(found, notes)
     workload: dict[str, Any] = {"name": "serve", "method": "inference", "engine": engine}
     workload["weight_format"] = _weight_format(found, notes)
     kv = str(found.get("kv-cache-dtype", default="auto"))
@@ -122,6 +123,26 @@ def _limits(found: Foreign, file: str) -> dict[str, int]:
     known = {kind: given[kind] for kind in ("image", "video") if kind in given}
     counts = {k: v.get("count", 999) if isinstance(v, dict) else v for k, v in known.items()}
     return {kind: whole(count, flag, file) for kind, count in counts.items()}
+
+
+def _drafting(found: Foreign, notes: list[str]) -> dict[str, Any]:
+    """The draft model of `--speculative-config`, or the model's own heads that draft (MTP)."""
+    text = found.get("speculative-config")
+    if text is None:
+        return {}
+    try:
+        given = json.loads(text)
+    except (TypeError, ValueError):
+        given = None
+    if isinstance(given, dict):
+        tokens, model, method = map(given.get, ("num_speculative_tokens", "model", "method"))
+        if type(tokens) is int and tokens > 0:
+            if isinstance(model, str) and "/" in model and method in (None, "draft_model"):
+                return {"draft_model": model, "speculative_tokens": tokens}
+            if model is None and method == "mtp":
+                return {"speculative_tokens": tokens}
+    notes.append("--speculative-config is not part of the plan: it names no plain draft model")
+    return {}
 
 
 def _weight_format(found: Foreign, notes: list[str]) -> str:

@@ -11,6 +11,8 @@ from planner.estimate.weights import CHECKPOINT
 _PLAIN: Final = ("bf16", "fp16", "fp32")
 _USUAL_GROUP: Final = "-g128"
 _NO_GROUPS: Final = "-per-channel"
+_GGUF_MIX: Final = re.compile(r"i?q[1-8](_k[a-z]*)?_(xl|l|m|s)", re.IGNORECASE)
+_GGUF_EIGHT: Final = re.compile(r"q8_([01]|k|kv)(_(xl|l|m|s))?", re.IGNORECASE)
 _SPELLINGS: Final[Mapping[str, str]] = {
     "fp4": "fp4-bnb",
     "fp4-dq": "nf4-dq",
@@ -61,9 +63,9 @@ def known_format(name: str, resolve: Callable[[str], str | None]) -> str | None:
     """
     plain = re.sub(r"(_r\d+|_moe)$", "", name.removeprefix("gguf-").removeprefix("ud-"))
     spelled = _SPELLINGS.get(name, name)
-    base = re.sub(r"_(xl|l|m|s)$", "", plain)
+    base = re.sub(r"_(xl|l|m|s)$", "", plain) if _GGUF_MIX.fullmatch(plain) else plain
     smaller = [f"{base}_{size}" for size in ("l", "m")] if plain != base else []
-    eight = ["q8_0"] if base.startswith("q8_") else []
+    eight = ["q8_0"] if _GGUF_EIGHT.fullmatch(plain) else []
     candidates = (spelled, f"{name}{_USUAL_GROUP}", plain, f"ggml-{plain}", *smaller, base, *eight)
     for candidate in candidates:
         found = resolve(candidate)

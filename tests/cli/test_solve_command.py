@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cli.inprocess import planner
 
 SCENARIO = """
@@ -58,3 +60,20 @@ def test_a_draft_model_need_not_be_listed_and_takes_its_part(tmp_path: Path) -> 
     draft = "{name: vllm, draft_model: meta-llama/Llama-3.2-1B-Instruct, speculative_tokens: 3}"
     drafted = solved(tmp_path, engine=draft)
     assert 0 < drafted["max_context_tokens"] < solved(tmp_path)["max_context_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--gpu", "T4"), "--gpu: t4-16gb is not in the supply of a serving case"),
+        (("--gpu", "L4", "--count", "8"), "--count: no serving cell has 8 GPUs"),
+        (("--gpu", "L44"), "--gpu: 'L44' is not a known GPU"),
+    ],
+)
+def test_the_option_that_leaves_no_cell_is_named(
+    tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    solved(tmp_path)
+    run = planner("solve", "solved.yaml", "--for", "context_tokens", *options, cwd=tmp_path)
+    assert run.returncode == 2
+    assert said in run.stderr

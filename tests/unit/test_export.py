@@ -67,6 +67,60 @@ def test_what_can_not_be_said_is_refused(target: str, launch: Launch, says: str)
         EXPORTS[target](launch)
 
 
+DRAFTED: dict[str, Any] = {"draft_model": "meta-llama/Llama-3.2-1B", "speculative_tokens": 4}
+
+
+def test_vllm_gets_the_draft_model_of_the_estimate() -> None:
+    config = json.loads(option(vllm_arguments(serving(**DRAFTED)), "--speculative-config"))
+    assert config == {"model": "meta-llama/Llama-3.2-1B", "num_speculative_tokens": 4}
+    assert "--speculative-config" not in vllm_arguments(serving())
+    (task,) = documents("skypilot", serving(**DRAFTED))
+    assert "--speculative-config" in task["run"]
+
+
+def test_sglang_verifies_one_token_more_than_it_drafts() -> None:
+    words = sglang_arguments(serving(engine="sglang", engine_version="0.5.9", weight_format="bf16",
+                                     **DRAFTED))  # fmt: skip
+    assert option(words, "--speculative-algorithm") == "STANDALONE"
+    assert option(words, "--speculative-draft-model-path") == "meta-llama/Llama-3.2-1B"
+    assert option(words, "--speculative-num-steps") == "4"
+    assert option(words, "--speculative-eagle-topk") == "1"
+    assert option(words, "--speculative-num-draft-tokens") == "5"
+
+
+def test_llama_cpp_drafts_with_the_cache_of_the_model() -> None:
+    launch = serving(engine="llama.cpp", kv_cache_dtype="int8", **DRAFTED)
+    words = llama_cpp_arguments(launch)
+    assert option(words, "--model-draft") == "Llama-3.2-1B.gguf"
+    assert option(words, "--spec-type") == "draft-simple"
+    assert option(words, "--spec-draft-n-max") == "4"
+    assert option(words, "--n-gpu-layers-draft") == "999"
+    assert option(words, "--cache-type-k-draft") == option(words, "--cache-type-k")
+    assert "# draft model: " in EXPORTS["llama.cpp"](launch)
+    assert "--draft-max" in EXPORTS["llama.cpp"](launch)
+
+
+@pytest.mark.parametrize(
+    ("target", "launch", "says"),
+    [
+        ("vllm", serving(speculative_tokens=2), "which heads draft is not known"),
+        ("kubernetes", serving(speculative_tokens=2), "which heads draft is not known"),
+        ("vllm", serving(engine_version="0.13", **DRAFTED), "again from 0.15"),
+        ("vllm", serving(engine_version="0.7.1", **DRAFTED), "from 0.8 on"),
+        ("sglang", serving(engine="sglang", engine_version="0.4.8", **DRAFTED), "from 0.5.4 on"),
+        ("sglang", serving(engine="sglang", engine_version="0.5.9", **DRAFTED), "would quantise"),
+        ("sglang", serving(engine="sglang", speculative_tokens=2), "which heads draft"),
+        ("llama.cpp", serving(engine="llama.cpp", kv_cache_dtype="auto", speculative_tokens=2),
+         "which heads draft"),
+        ("llama.cpp", serving(engine="ik_llama.cpp", kv_cache_dtype="auto", **DRAFTED),
+         "not certain"),
+    ],
+)  # fmt: skip
+def test_drafting_that_can_not_be_said_is_refused(target: str, launch: Launch, says: str) -> None:
+    with pytest.raises(InputProblems, match=says):
+        EXPORTS[target](launch)
+
+
 def test_a_stored_format_is_said_in_a_comment() -> None:
     text = EXPORTS["vllm"](serving(weight_format="awq-int4-g128"))
     assert "# weights: the estimate is for a checkpoint in the format awq-int4-g128" in text

@@ -55,6 +55,31 @@ def test_nothing_is_dropped_silently() -> None:
     assert any("concurrent_sequences" in note for note in imported.notes)
 
 
+def test_the_draft_model_comes_back(tmp_path: Path) -> None:
+    launch = serving(draft_model="Qwen/Qwen3-0.6B", speculative_tokens=4)
+    imported = from_vllm(EXPORTS["vllm"](launch), "x")
+    engine = accepted(imported, tmp_path)["workloads"][0]["engine"]
+    assert engine["draft_model"] == "Qwen/Qwen3-0.6B"
+    assert engine["speculative_tokens"] == 4
+    assert not any("--speculative-config" in note for note in imported.notes)
+
+
+@pytest.mark.parametrize(
+    ("config", "engine"),
+    [
+        ('{"method": "mtp", "num_speculative_tokens": 2}', {"speculative_tokens": 2}),
+        ('{"method": "ngram", "num_speculative_tokens": 2}', None),
+        ('{"method": "eagle3", "model": "a/b", "num_speculative_tokens": 2}', None),
+        ('{"model": "a/b"}', None),
+    ],
+)
+def test_drafting_is_read_or_named_in_a_note(config: str, engine: dict[str, int] | None) -> None:
+    imported = from_vllm(f"vllm serve {LLAMA} --speculative-config '{config}'", "x")
+    named = any("--speculative-config" in note for note in imported.notes)
+    assert named == (engine is None)
+    assert imported.scenario["workloads"][0]["engine"] == {"name": "vllm", **(engine or {})}
+
+
 def test_what_goes_out_comes_back(tmp_path: Path) -> None:
     launch = serving(max_num_seqs=64, max_num_batched_tokens=4096, enforce_eager=True)
     workload = accepted(from_vllm(EXPORTS["vllm"](launch), "x"), tmp_path)["workloads"][0]

@@ -208,6 +208,14 @@ def test_control_characters_in_a_message_are_shown_escaped(tmp_path: Path) -> No
     assert "a\\n::error::forged" in str(problem)
 
 
+@pytest.mark.parametrize("version", ["0.10", "0.1", "1_0", "+12"])
+def test_a_version_without_quotes_is_shown_as_it_was_written(tmp_path: Path, version: str) -> None:
+    engine = f"    engine: {{name: vllm, version: {version}}}\n    matrix:"
+    (problem,) = problems_of(tmp_path, changed("    matrix:", engine))
+    assert problem.message.startswith(f"{version} is not text")
+    assert problem.hint == f'put it in quotes: "{version}"'
+
+
 def test_two_workloads_of_one_name_are_refused(tmp_path: Path) -> None:
     second = "  - name: chat\n    method: inference\n    context_tokens: 512\nsupply:"
     problems = problems_of(tmp_path, changed("supply:", second))

@@ -78,6 +78,8 @@ def test_names_of_the_catalog_are_understood(log: Path) -> None:
         (("--model", "Qwen/Qwen3-8BB"), "did you mean"),
         (("--engine", "vlm"), "did you mean 'vllm'"),
         (("--weight-format", "bf61"), "did you mean"),
+        (("--weight-format", "q8_o"), "did you mean 'q8_0'?"),
+        (("--weight-format", "bf16_m"), "did you mean"),
         (("--kv-cache-dtype", "fp7"), "did you mean"),
         (("--gpu-memory-utilization", "90"), "range"),
         (("--max-model-len", "0"), "range"),
