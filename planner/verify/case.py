@@ -70,7 +70,8 @@ def read_case(
     values |= _names(path, values, told, models, known)
     values.setdefault("scope", "per-gpu")
     if reading.free_gib is not None and "gpu" not in values:
-        values["notes"] = f"({reading.free_gib} GB free)"
+        free = f"({reading.free_gib} GB free)"
+        values["notes"] = "; ".join(note for note in (values.get("notes"), free) if note)
     row = {"id": path.name, **dict.fromkeys(COLUMNS), **values}
     frame = pl.DataFrame([row], schema=dict.fromkeys(("id", *COLUMNS), pl.String))
     return Measured("inference", frame, path, tuple(remarks))

@@ -12,6 +12,7 @@ from planner.catalog.load import load_catalog
 from planner.errors import InputProblems, Problem
 from planner.resolve.engines import find_engine, parse_version, profile_of
 from planner.verify.inference import measured_frame
+from planner.verify.inference_cells import of_v0_workers
 from planner.verify.names import unknown_formats, with_ids
 from planner.verify.profile_file import profile_text
 from planner.verify.read import facts_of_models, read_measured, tables_of
@@ -53,7 +54,7 @@ def fit_file(
     rows = named.measured.rows.filter(~pl.col("id").is_in(list(named.reasons)))
     there = ""
     if measured.kind == "inference":
-        rows = rows.filter(
+        rows = of_v0_workers(rows).filter(
             pl.col("engine") == known.engine, pl.col("score").fill_null("yes") != "no"
         )
         versions = sorted(rows["engine_version"].drop_nulls().unique())
