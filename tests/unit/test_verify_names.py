@@ -130,3 +130,16 @@ def test_calibrate_takes_runs_by_any_name_and_warns_of_unknown_ones(tmp_path: Pa
     assert plain.stdout == named.stdout
     (line,) = named.stderr.splitlines()
     assert line.startswith(f"warning: unknown gpu 'H100x' in {path}: did you mean 'H100'")
+
+
+def test_calibrate_leaves_a_v0_worker_out_of_a_version_of_v1(tmp_path: Path) -> None:
+    lines = [run(str(i), engine_version="0.8.2") for i in range(6)]
+    plain = written(tmp_path, HEADER, *lines)
+    alone = invoke("calibrate", plain, "--engine", "vllm", "--engine-version", "0.8")
+    v0 = f"{run('v0', engine_version='0.8.2', weights_gib='99')},V0 worker"
+    beside = written(tmp_path, f"{HEADER},notes", *lines, v0)
+    assert (
+        alone.stdout
+        == invoke("calibrate", beside, "--engine", "vllm", "--engine-version", "0.8").stdout
+    )
+    assert "weights_share" in alone.stdout
