@@ -262,7 +262,9 @@ def calibrate(
     """
     from planner.verify.fit import fit_file
 
-    result, text = fit_file(file, engine, version, models=models)
+    result, text, remarks = fit_file(file, engine, version, models=models)
+    for remark in remarks:
+        click.echo(f"warning: {remark}", err=True)
     for one in result.fitted:
         click.echo(
             f"{one.name}: {one.value:.6g} (was {one.before:.6g}), 90 % within"

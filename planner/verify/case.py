@@ -18,7 +18,7 @@ from planner.verify.columns import INFERENCE_COLUMNS as COLUMNS
 from planner.verify.columns import NUMBERS
 from planner.verify.formats import known_format
 from planner.verify.logs import LOOKED_FOR, Reading, read_output
-from planner.verify.read import Measured
+from planner.verify.read import Measured, config_file
 
 _SETTINGS: Final = (
     "engine",
@@ -70,7 +70,8 @@ def read_case(
     values |= _names(path, values, told, models, known)
     values.setdefault("scope", "per-gpu")
     if reading.free_gib is not None and "gpu" not in values:
-        values["notes"] = f"({reading.free_gib} GB free)"
+        free = f"({reading.free_gib} GB free)"
+        values["notes"] = "; ".join(note for note in (values.get("notes"), free) if note)
     row = {"id": path.name, **dict.fromkeys(COLUMNS), **values}
     frame = pl.DataFrame([row], schema=dict.fromkeys(("id", *COLUMNS), pl.String))
     return Measured("inference", frame, path, tuple(remarks))
@@ -189,7 +190,7 @@ def _engine(name: str) -> str | None:
 
 def _model(path: Path, name: str, is_told: bool, models: Path | None, catalog: Catalog) -> str:
     """The catalog's id of a model, or the name itself where `models` has its config."""
-    if models is not None and (models / f"{name.replace('/', '--')}.json").is_file():
+    if config_file(name, models):
         return name
     try:
         return catalog.resolve("models", name)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from planner.verify.reading import Reading, Values
+from planner.verify.reading import Reading, Values, setting
+from planner.verify.vllm_notes import run_notes
 
 _GIB: Final = r"([\d.]+)\s*Gi?B"
 _SIGNED_GIB: Final = r"(-?[\d.]+)\s*Gi?B"
@@ -166,7 +167,12 @@ def _vllm_start(text: str) -> Reading | None:
     if blocks and "kv_cache_tokens" not in values:
         tokens = float(values.get("block_size", _VLLM_BLOCK_TOKENS))
         values["kv_cache_tokens"] = min(blocks) * tokens
-    return Reading("vLLM log", values, "vllm") if values else None
+    if not values:
+        return None
+    told = run_notes(text, values)
+    if told.of_run:
+        values["notes"] = "; ".join(told.of_run)
+    return Reading("vLLM log", values, "vllm", notes=told.for_user)
 
 
 def _vllm_settings(text: str, known: Values) -> Values:
@@ -187,15 +193,15 @@ def _vllm_settings(text: str, known: Values) -> Values:
 
 def _texts_of_config(line: str) -> Values:
     values: Values = {}
-    model = _setting(line, "model")
+    model = setting(line, "model")
     if model:
         values["model"] = _repository(model)
-    cache = _setting(line, "kv_cache_dtype")
+    cache = setting(line, "kv_cache_dtype")
     if cache and cache != "auto":
         values["kv_cache_dtype"] = cache
-    if _setting(line, "enforce_eager") == "True":
+    if setting(line, "enforce_eager") == "True":
         values["enforce_eager"] = "true"
-    return values | _weight_format(_setting(line, "quantization"), _setting(line, "dtype"))
+    return values | _weight_format(setting(line, "quantization"), setting(line, "dtype"))
 
 
 def _weight_format(quantisation: str | None, dtype: str | None) -> Values:
@@ -206,19 +212,11 @@ def _weight_format(quantisation: str | None, dtype: str | None) -> Values:
     return {"weight_format": plain} if plain and quantisation == "None" else {}
 
 
-def _setting(line: str, key: str) -> str | None:
-    """The first value of a key in `key=value, ...` or `'key': value, ...`, quotes aside."""
-    found = re.search(
-        rf"(?<![\w.]){key}['\"]?\s*[=:]\s*(?:'([^']*)'|\"([^\"]*)\"|([^\s,)}}]+))", line
-    )
-    return next((one for one in found.groups() if one is not None), None) if found else None
-
-
 def _settings(line: str, keys: Mapping[str, str]) -> Values:
     """Number settings by column; those at `None` or below 1 of a count are left to the engine."""
     values: Values = {}
     for key, column in keys.items():
-        value = _setting(line, key)
+        value = setting(line, key)
         if value and re.fullmatch(r"\d+(\.\d+)?", value) and float(value) > 0:
             values[column] = _number(value)
     return values
@@ -282,15 +280,15 @@ def _sglang_settings(text: str) -> Values:
     if found:
         line = found.group(1)
         values |= _settings(line, _SERVER_SETTINGS)
-        model = _setting(line, "model_path")
+        model = setting(line, "model_path")
         if model:
             values["model"] = _repository(model)
-        cache = _setting(line, "kv_cache_dtype")
+        cache = setting(line, "kv_cache_dtype")
         if cache and cache != "auto":
             values["kv_cache_dtype"] = cache
-        if _setting(line, "disable_cuda_graph") == "True":
+        if setting(line, "disable_cuda_graph") == "True":
             values["enforce_eager"] = "true"
-        values |= _weight_format(_setting(line, "quantization"), None)
+        values |= _weight_format(setting(line, "quantization"), None)
     scheduler = re.search(_SGLANG_SCHEDULER, text)
     if scheduler:
         values |= _settings(scheduler.group(0), _SCHEDULER_SETTINGS)

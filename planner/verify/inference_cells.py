@@ -8,6 +8,7 @@ import polars as pl
 
 from planner.catalog.load import Catalog
 from planner.catalog.names import NameProblem
+from planner.resolve.engines import parse_version
 from planner.resolve.tables import Tables
 from planner.units import BYTES_PER_GIB
 from planner.verify.formats import least_format, measured_format
@@ -25,6 +26,9 @@ _INTEGERS: Final = (
 )
 _UNKNOWN_VERSION: Final = "unknown"
 _V0_LOG_VERSION: Final = "0.7"
+V0_WORKER: Final = "V0 worker"
+"""What the notes of a run say whose worker is vLLM's V0, in a version that has V1."""
+_FIRST_WITH_V1: Final = (0, 8)
 _MICRO_BATCH: Final = r"ubatch (\d+)"
 _FRACTION: Final = r"mem_fraction_static ([\d.]+)"
 _CARD: Final = r"\bcard: ([^;(]+)"
@@ -150,9 +154,31 @@ def with_versions(rows: pl.DataFrame) -> pl.DataFrame:
     One line with weights, non-torch memory, activation peak and cache was logged by V0 workers of
     0.6.5 to 0.8; newer ones print these terms for debugging only, beside the version.
     """
+    rows = of_v0_workers(rows)
     terms = ("weights_gib", "non_torch_gib", "activation_peak_gib", "kv_cache_gib")
     told = pl.all_horizontal(pl.col(term).is_not_null() for term in terms)
     v0 = (pl.col("engine") == "vllm") & pl.col("engine_version").is_null() & told
     known = pl.col("engine_version").fill_null(_UNKNOWN_VERSION)
     version = pl.when(v0).then(pl.lit(_V0_LOG_VERSION)).otherwise(known)
     return rows.with_columns(engine_version=version)
+
+
+def of_v0_workers(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with the last version that had V0 alone where the notes name a V0 worker.
+
+    Versions with both take V1 unless a setting rules it out, and not every such setting is in the
+    file (VLLM_USE_V1=0).
+    """
+    versions = rows["engine_version"].unique().to_list()
+    both = [one for one in versions if may_be_v1(one)]
+    version = pl.col("engine_version")
+    named = pl.col("notes").str.contains(V0_WORKER, literal=True)
+    older = (pl.col("engine") == "vllm") & named & (version.is_null() | version.is_in(both))
+    return rows.with_columns(
+        engine_version=pl.when(older).then(pl.lit(_V0_LOG_VERSION)).otherwise(version)
+    )
+
+
+def may_be_v1(version: str | None) -> bool:
+    """Whether a version of vLLM has a V1 worker; one that is not known may."""
+    return (parse_version(version) or _FIRST_WITH_V1) >= _FIRST_WITH_V1

@@ -238,12 +238,18 @@ def facts_of_models(
     return facts, reasons
 
 
+def config_file(model: str, folder: Path | None) -> Path | None:
+    """A model's config `org--name.json` in the folder of configs, None where it has none."""
+    file = folder / f"{model.replace('/', '--')}.json" if folder else None
+    return file if file is not None and file.is_file() else None
+
+
 def _facts_of(model: str, folder: Path | None, catalog: Catalog) -> ModelFacts:
     from planner.resolve.arch.read import read_config
     from planner.resolve.records import facts_of_record
 
-    file = folder / f"{model.replace('/', '--')}.json" if folder else None
-    if file is not None and file.is_file():
+    file = config_file(model, folder)
+    if file is not None:
         try:
             config: Any = json.loads(file.read_text("utf-8"))
         except (OSError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -32,3 +33,11 @@ class Reading:
     def has_figures(self) -> bool:
         """Whether anything measured is among the values, not settings alone."""
         return any(name in self.values for name in MEASURED)
+
+
+def setting(line: str, key: str) -> str | None:
+    """The first value of a key in `key=value, ...` or `'key': value, ...`, quotes aside."""
+    found = re.search(
+        rf"(?<![\w.]){key}['\"]?\s*[=:]\s*(?:'([^']*)'|\"([^\"]*)\"|([^\s,)}}]+))", line
+    )
+    return next((one for one in found.groups() if one is not None), None) if found else None

@@ -65,7 +65,11 @@ def verify_rows(
     measured: Measured, *, models: Path | None = None, catalog: Catalog | None = None
 ) -> Verified:
     """The same for rows that are read already."""
+    from planner.verify.names import unknown_formats, with_ids
+
     known = catalog or load_catalog()
+    named = with_ids(measured, models, known)
+    measured = named.measured
     if measured.kind == "inference":
         from planner.verify.inference_cells import with_versions
 
@@ -78,8 +82,11 @@ def verify_rows(
         "throughput": _throughput,
     }[measured.kind]
     estimated = estimate(rows, tuple(facts.values()), known)
-    found = _with_facts(estimated, rows, reasons)
-    return Verified(measured.kind, found, measured.remarks, _profile_notes(rows))
+    found = _with_facts(estimated, rows, reasons, named.reasons)
+    remarks = measured.remarks
+    if measured.kind == "inference":
+        remarks += unknown_formats(measured, facts, known)
+    return Verified(measured.kind, found, remarks, _profile_notes(rows))
 
 
 def _profile_notes(rows: pl.DataFrame) -> tuple[str, ...]:
@@ -143,9 +150,15 @@ def _training(rows: pl.DataFrame, facts: Any, catalog: Catalog) -> pl.DataFrame:
 
 
 def _with_facts(
-    estimated: pl.DataFrame, rows: pl.DataFrame, reasons: Mapping[str, str]
+    estimated: pl.DataFrame,
+    rows: pl.DataFrame,
+    reasons: Mapping[str, str],
+    unknown_names: Mapping[str, str],
 ) -> pl.DataFrame:
-    """The rows with what is known about each run, and why it has no estimate."""
+    """The rows with what is known about each run, and why it has no estimate.
+
+    `reasons` are by model; `unknown_names`, of cards and engines, by run: these are not estimated.
+    """
     about = [name for name in _ABOUT if name in rows.columns]
     scored = (
         pl.col("score").fill_null("yes") != "no"
@@ -155,7 +168,8 @@ def _with_facts(
     unknown = pl.col("model").replace_strict(dict(reasons), default=None, return_dtype=pl.String)
     nameless = pl.when(pl.col("model").is_null()).then(pl.lit("the run names no model"))
     no_estimate = pl.when(pl.col("expected").is_null())
-    usable = pl.col("expected").is_not_null() & pl.col("expected").is_finite()
+    unnamed = pl.col("id").replace_strict(dict(unknown_names), default=None, return_dtype=pl.String)
+    usable = pl.col("expected").is_finite() & unnamed.is_null()
     bounds = [
         pl.when(usable).then(name).otherwise(None).alias(name)
         for name in ("low", "expected", "high")
@@ -165,7 +179,9 @@ def _with_facts(
         .join(rows.select("id", *about, scored=scored), on="id", how="left", maintain_order="left")
         .with_columns(
             reason=no_estimate.then(
-                pl.coalesce(nameless, unknown, "note", pl.lit("no estimate for these inputs"))
+                pl.coalesce(
+                    nameless, unknown, unnamed, "note", pl.lit("no estimate for these inputs")
+                )
             )
         )
         .drop("note")

@@ -98,7 +98,7 @@ def test_runs_without_an_estimate_are_listed_with_the_reason(tmp_path: Path, con
         + run_line("e", model="")
     )
     result = invoke("verify", path, "--models", configs, "--json")
-    rows = json.loads(result.output)["rows"]
+    rows = json.loads(result.stdout)["rows"]
     reasons = {row["id"]: row["reason"] for row in rows if row["component"] == "kv_cache_gib"}
     assert reasons["a"] is None
     assert "acme/other is not in the catalog" in reasons["b"]
@@ -142,9 +142,9 @@ def test_a_file_may_leave_columns_out(tmp_path: Path, configs: Path) -> None:
     )
     result = invoke("verify", path, "--models", configs, "--json")
     assert result.exit_code == 0, result.output
-    rows = {row["id"]: row for row in json.loads(result.output)["rows"]}
+    rows = {row["id"]: row for row in json.loads(result.stdout)["rows"]}
     assert rows["a"]["expected"] == pytest.approx(14.99, rel=0.01)
-    assert rows["b"]["reason"] == "no profile for the engine imagined"
+    assert rows["b"]["reason"] == "unknown engine 'imagined': see 'planner engines list'"
 
 
 def test_values_that_are_no_numbers_are_told_with_their_line(tmp_path: Path) -> None:
