@@ -183,28 +183,3 @@ def test_llama_cpp_stores_8_bit_caches_in_blocks_with_scales() -> None:
 def test_sglang_keeps_windows_of_listed_families_only() -> None:
     (row,) = estimate(cell(model="gemma-2b", engine="sglang", engine_version="0.5.4"))
     assert row["room_sequence_bytes"] == 8192 * 26 * 2 * 4 * 256 * 2
-
-
-def test_llama_cpp_deals_layers_with_the_output_as_one_more() -> None:
-    """33 parts on three GPUs: 11, 11, and 10 with the head; the input embedding is on the CPU."""
-    (row,) = estimate(
-        cell(engine="llama.cpp", engine_version=None, pipeline_parallel_size=3, gpu_count=3)
-    )
-    layer = 2 * (4096 * (4096 * 2 + 2 * 1024) + 3 * 4096 * 14336)
-    head = 2 * 128256 * 4096
-    assert row["weights_bytes"] == pytest.approx(10 * layer + head, rel=0.001)
-
-
-def test_llama_cpp_stores_8_bit_caches_in_blocks_with_scales() -> None:
-    named, blocks = estimate(
-        *(
-            cell(engine="llama.cpp", engine_version=None, kv_cache_dtype=kind)
-            for kind in ("int8", "q8_0")
-        )
-    )
-    assert named["kv_cache_bytes"] == blocks["kv_cache_bytes"]
-
-
-def test_sglang_keeps_windows_of_listed_families_only() -> None:
-    (row,) = estimate(cell(model="gemma-2b", engine="sglang", engine_version="0.5.4"))
-    assert row["room_sequence_bytes"] == 8192 * 26 * 2 * 4 * 256 * 2

@@ -75,24 +75,6 @@ def test_text_alone_needs_no_tower_from_0_11_on() -> None:
     assert old - new == 2 * model.parameters_by_role()["multimodal"]
 
 
-def test_gemma_3_has_a_second_table_without_saying_so() -> None:
-    """What a log of 0.19 shows beside its tensors: 0.56 GiB, with 8 x 131072 positions."""
-    model = read_config(
-        load_catalog().models()["google/gemma-3-12b-it"]["config"], model="m", source="test"
-    )
-    assert model.rotary_table_elements == (8 + 1) * 131072 * 256
-
-
-def test_text_alone_needs_no_tower_from_0_11_on() -> None:
-    name = "google/gemma-3-4b-it"
-    model = read_config(load_catalog().models()[name]["config"], model=name, source="test")
-    given = {"model": name, "images_per_prompt": 0, "videos_per_prompt": 0}
-    old, new = (
-        estimate((model,), **given, engine_version=v)["weights_bytes"] for v in ("0.10.2", "0.11.0")
-    )
-    assert old - new == 2 * model.parameters_by_role()["multimodal"]
-
-
 def test_sliding_layers_with_a_base_of_their_own_have_a_second_table() -> None:
     config = GEMMA_2B | {
         "model_type": "gemma3_text",
