@@ -87,6 +87,7 @@ class Engine:
     families: tuple[FamilyConstant, ...] = ()
     undated: Mapping[str, Constant] = field(default_factory=dict)
     fallback: Fallback | None = None
+    weight_families: tuple[str, ...] = ()
     notes: str = ""
     documentation: str = ""
 
@@ -143,6 +144,7 @@ def read_engine(path: Path) -> Engine:
         ),
         undated={name: _constant(name, entry) for name, entry in data.get("undated", {}).items()},
         fallback=_fallback(data.get("fallback")),
+        weight_families=tuple(data.get("weight_families", ())),
         families=tuple(_family(entry) for entry in data.get("by_model_type", ())),
         notes=data.get("notes", ""),
         documentation=data.get("documentation", ""),

@@ -185,9 +185,10 @@ def engines_frame(
 
     Columns: `engine`, `engine_version` (null where not given), `engine_note`, `engine_profile`
     (title and version range), each of CONSTANTS, with `<name>_low` and `<name>_high` of RANGED,
-    `by_model_type`, the constants of model types that have their own, and the profile's card tiers
-    (TIER_SCHEMA). Where an older worker takes some runs of a version, `fallback_reasons` names what
-    sends a run there, and a second row with `worker` OLDER_WORKER holds its constants.
+    `weight_families` (null: all), `by_model_type`, the constants of model types that have their
+    own, and the profile's card tiers (TIER_SCHEMA). Where an older worker takes some runs of a
+    version, `fallback_reasons` names what sends a run there, and a second row with `worker`
+    OLDER_WORKER holds its constants.
     """
     rows = []
     for name, version in dict.fromkeys(used):
@@ -214,6 +215,7 @@ def _row(engine: Engine, name: str, version: str | None, profile: Profile) -> di
         values = (constant.value, constant.low, constant.high)
         row |= dict(zip(bound_columns(key), values, strict=False))
     row["by_model_type"] = families_column(profile.by_model_type)
+    row["weight_families"] = list(engine.weight_families) or None
     return row | tier_columns(profile.card_tiers)
 
 
@@ -239,5 +241,6 @@ def _padded(version: Version) -> Version:
 def _frame_schema() -> dict[str, Any]:
     text = dict.fromkeys(_TEXT, pl.String)
     numbers = {column: pl.Float64 for name in CONSTANTS for column in bound_columns(name)}
-    lists = {"fallback_reasons": pl.List(pl.String), "by_model_type": FAMILIES_DTYPE}
+    lists = dict.fromkeys(("fallback_reasons", "weight_families"), pl.List(pl.String))
+    lists["by_model_type"] = FAMILIES_DTYPE
     return {**text, **numbers, **lists, **TIER_SCHEMA}

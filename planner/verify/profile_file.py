@@ -38,6 +38,8 @@ def profile_text(engine: Engine, profile: Profile, result: Calibration, source: 
     ]
     if engine.aliases:
         lines.append(f"aliases: [{', '.join(_quoted(alias) for alias in engine.aliases)}]")
+    if engine.weight_families:
+        lines.append(f"weight_families: [{', '.join(engine.weight_families)}]")
     lines += [
         f"{name}: {_quoted(text)}"
         for name, text in (("documentation", engine.documentation), ("notes", engine.notes))

@@ -183,3 +183,24 @@ def test_llama_cpp_stores_8_bit_caches_in_blocks_with_scales() -> None:
 def test_sglang_keeps_windows_of_listed_families_only() -> None:
     (row,) = estimate(cell(model="gemma-2b", engine="sglang", engine_version="0.5.4"))
     assert row["room_sequence_bytes"] == 8192 * 26 * 2 * 4 * 256 * 2
+
+
+@pytest.mark.parametrize(
+    ("engine", "weight_format", "runs"),
+    [
+        ("llama.cpp", "awq-int4-g128", False),
+        ("llama.cpp", "q4_k_m", True),
+        ("llama.cpp", "bf16", True),
+        ("llama.cpp", "checkpoint", True),
+        ("transformers", "q4_k_m", False),
+        ("transformers", "awq-int4-g128", True),
+        ("vllm", "q4_k_m", True),
+    ],
+)
+def test_formats_that_an_engine_does_not_run_are_told(
+    engine: str, weight_format: str, runs: bool
+) -> None:
+    (row,) = estimate(cell(engine=engine, engine_version=None, weight_format=weight_format))
+    reason = row["unsupported_reason"]
+    assert (reason is None) is runs
+    assert runs or reason == f"{engine} does not run {weight_format} weights"

@@ -24,6 +24,10 @@ def unsupported_reason() -> pl.Expr:
             ),
         ),
         (
+            ~pl.col("runs_format"),
+            pl.format("{} does not run {} weights", "engine", "weight_format"),
+        ),
+        (
             pl.col("draft_model").is_not_null() & pl.col("draft_weights_bytes").is_null(),
             pl.format("the draft model {} is not known", pl.col("draft_model").fill_null("")),
         ),

@@ -139,9 +139,9 @@ def _facts(keys: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
     )
     by_worker = _now(known).join(constants, on=[*of_run, "worker"], how="left", nulls_equal=True)
     profiled = _now(
-        with_families(_now(by_worker), tables.engines).with_columns(
-            *_derived_keys(), uses_second_runner()
-        )
+        with_families(_now(by_worker), tables.engines)
+        .with_columns(*_derived_keys(), uses_second_runner(), _runs_format())
+        .drop("weight_families")
     )
     weights = weights_by_rank(tables, profiled.select(_WEIGHT_KEYS).unique().rename(_HELD))
     cache = cache_by_rank(tables, profiled.select(_CACHE_KEYS).unique())
@@ -171,6 +171,13 @@ _WEIGHT_KEYS: Final = (
 _HELD: Final = {"held_format": "weight_format"}
 _RANK: Final = {"weights_bytes": "rank_weights_bytes"}
 _CACHE_KEYS: Final = ("model", "tensor_parallel_size", "pipeline_parallel_size", "layer_split")
+
+
+def _runs_format() -> pl.Expr:
+    """Whether the engine runs weights of this family, as `runs_format`; true where none is told."""
+    named = pl.col("weight_families").list.contains(pl.col("weight_family"))
+    unknown = pl.col("weight_families").is_null() | pl.col("weight_family").is_null()
+    return (unknown | named).fill_null(True).alias("runs_format")
 
 
 def _derived_keys() -> list[pl.Expr]:
