@@ -8,10 +8,8 @@ from typing import Final
 
 import polars as pl
 
-from planner.estimate.inference.constants import constant
-from planner.estimate.inference.encoder import encoder_peak_bytes
 from planner.estimate.inference.phases import PREFILL, SERVING
-from planner.estimate.inference.working import graph_size_share, step_output_bytes
+from planner.estimate.inference.working import graph_size_share
 from planner.resolve.engine_families import Families
 from planner.resolve.engines import OLDER_WORKER
 
@@ -162,10 +160,8 @@ def _shows_logits() -> pl.Expr:
     layers, loading, compiling while profiling (`activation_floor_bytes`), encoders.
     """
     binds = (pl.col("logits_bytes") > 0) & pl.col("peak_phase").is_in([SERVING, PREFILL])
-    handed = pl.col("stage_hidden_copies") * step_output_bytes()
-    forward = pl.col("inner_stage_activations_high") - handed
-    pictures = constant("activation_base_bytes", "high") + encoder_peak_bytes("high")
-    above = pl.col("measured_activation_peak_bytes") > pl.max_horizontal(forward, pictures)
+    others = pl.max_horizontal("forward_peak_high", "pictures_peak_high")
+    above = pl.col("measured_activation_peak_bytes") > others
     return binds & above & (pl.col("pipeline_parallel_size") == 1)
 
 

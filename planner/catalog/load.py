@@ -204,6 +204,13 @@ class Catalog:
             return self._resolve_model(name)
         return self._index(kind).resolve(name)
 
+    def find(self, kind: str, name: str) -> str | None:
+        """The same, None where the name is unknown or ambiguous."""
+        try:
+            return self.resolve(kind, name)
+        except NameProblem:
+            return None
+
     def _resolve_model(self, name: str) -> str:
         known = self.models()
         if name in known:

@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from planner.estimate.weights import stage_of_layer
+from planner.estimate.weights import stage_by_split
 from planner.resolve.tables import Tables
 
 CACHE_KEYS: Final = ("model", "tensor_parallel_size", "pipeline_parallel_size", "layer_split")
@@ -40,9 +40,6 @@ ELEMENT_BYTES: Final = {
 """Bytes of one cached element. GGUF types: bytes of a block of 32 (ggml's block structs);
 `fp8_ds_mla`: 656 bytes of 576 elements, with scales and a 16-bit rotary part."""
 
-SPLIT_EVEN: Final = "even"
-SPLIT_WITH_OUTPUT: Final = "with-output"
-
 
 def cache_by_rank(tables: Tables, wanted: pl.LazyFrame) -> pl.LazyFrame:
     """What one rank caches, for every model and layout of `wanted` (CACHE_KEYS).
@@ -66,7 +63,7 @@ def cache_by_rank(tables: Tables, wanted: pl.LazyFrame) -> pl.LazyFrame:
         layouts.join(tables.layers, on="model")
         .join(tables.models.select("model", "num_hidden_layers"), on="model")
         .with_columns(
-            stage=_stage(),
+            stage=stage_by_split(),
             is_local=pl.col("window_tokens").is_not_null(),
             elements=kept * pl.when(latent).then(1.0).otherwise(share),
             expanded=expanded * share,
@@ -76,17 +73,6 @@ def cache_by_rank(tables: Tables, wanted: pl.LazyFrame) -> pl.LazyFrame:
     )
     stages = layers.group_by(*CACHE_KEYS, "stage").agg(_stage_sums()).sort(*CACHE_KEYS, "stage")
     return stages.group_by(*CACHE_KEYS).agg(_binding_stage())
-
-
-def _stage() -> pl.Expr:
-    layer, count = pl.col("layer_index"), pl.col("num_hidden_layers")
-    stages = pl.col("pipeline_parallel_size")
-    with_output = layer * stages // (count + 1)
-    return (
-        pl.when(pl.col("layer_split") == SPLIT_WITH_OUTPUT)
-        .then(with_output)
-        .otherwise(stage_of_layer(layer, count, stages))
-    )
 
 
 def _stage_sums() -> list[pl.Expr]:

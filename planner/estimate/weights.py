@@ -24,9 +24,11 @@ LAYOUT: Final = (
     "vocab_padding",
     "expert_padding",
 )
-_PLACEMENT: Final = ("counts_output_layer", "leaves_embedding")
-_SWITCHES: Final = ("is_fused", "has_single_experts", *_PLACEMENT)
-JOIN_KEYS: Final = ("model", "weight_format", *LAYOUT, *_SWITCHES)
+SPLIT_EVEN: Final = "even"
+SPLIT_WITH_OUTPUT: Final = "with-output"
+_PLACEMENT: Final = ("layer_split", "leaves_embedding")
+_SWITCHES: Final = ("is_fused", "has_single_experts", "leaves_embedding")
+JOIN_KEYS: Final = ("model", "weight_format", *LAYOUT, *_SWITCHES, "layer_split")
 GROUPS: Final = ("embedding", "lm_head", "norm", "experts", "quantised", "rest")
 _CUT: Final = (
     "split",
@@ -45,8 +47,8 @@ def weights_by_rank(tables: Tables, wanted: pl.LazyFrame) -> pl.LazyFrame:
     and optionally `vocab_padding` (rows of the vocabulary are padded to a multiple of it; 1),
     `expert_padding` (a rank's width of an expert in MXFP4 is padded to a multiple of it; 1),
     `is_fused` (q, k, v and gate, up are one tensor each), `has_single_experts` (every expert is a
-    module of its own), `counts_output_layer` (layers are dealt to stages with the output as one
-    more, llama.cpp) and `leaves_embedding` (the input embedding is on no stage).
+    module of its own), `layer_split` (how stages get layers, see stage_by_split; `even`) and
+    `leaves_embedding` (the input embedding is on no stage).
 
     Adds `weights_bytes` (most loaded rank), `first_rank_weights_bytes` (pipeline stage 0),
     `total_weights_bytes` (all ranks of one replica), and the most loaded rank's bytes by group:
@@ -87,6 +89,7 @@ def _defaults(wanted: pl.LazyFrame) -> list[pl.Expr]:
     exprs = [pl.col(name).fill_null(1).cast(pl.Int64) for name in LAYOUT if name in have]
     exprs += [pl.lit(1, dtype=pl.Int64).alias(name) for name in LAYOUT if name not in have]
     exprs += [pl.lit(False).alias(name) for name in _SWITCHES if name not in have]
+    exprs += [pl.lit(SPLIT_EVEN).alias("layer_split")] if "layer_split" not in have else []
     return exprs
 
 
@@ -142,6 +145,20 @@ def stored_bytes_by_layer(tensors: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def stage_by_split() -> pl.Expr:
+    """Pipeline stage of a decoder layer, by `layer_split`.
+
+    `even`, see stage_of_layer, or `with-output`: the output counts as one more layer (llama.cpp).
+    """
+    layer, layers = pl.col("layer_index"), pl.col("num_hidden_layers")
+    stages = pl.col("pipeline_parallel_size")
+    return (
+        pl.when(pl.col("layer_split") == SPLIT_WITH_OUTPUT)
+        .then(layer * stages // (layers + 1))
+        .otherwise(stage_of_layer(layer, layers, stages))
+    )
+
+
 def stage_of_layer(layer: pl.Expr, layers: pl.Expr, stages: pl.Expr) -> pl.Expr:
     """Pipeline stage of a decoder layer: even, the remainder from the last stage but one down.
 
@@ -163,12 +180,9 @@ def _bytes_by_stage(tables: Tables, by_layer: pl.LazyFrame, layouts: pl.LazyFram
     """Sums per pipeline stage; embedding and towers first, head and final norm last."""
     stages = pl.col("pipeline_parallel_size")
     last = pl.col("role").is_in(["lm_head", "norm"])
-    layer, layers = pl.col("layer_index"), pl.col("num_hidden_layers")
     stage = (
-        pl.when(layer.is_not_null() & pl.col("counts_output_layer"))
-        .then(layer * stages // (layers + 1))
-        .when(layer.is_not_null())
-        .then(stage_of_layer(layer, layers, stages))
+        pl.when(pl.col("layer_index").is_not_null())
+        .then(stage_by_split())
         .when(last)
         .then(stages - 1)
         .otherwise(0)

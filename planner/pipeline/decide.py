@@ -149,8 +149,8 @@ def placements(
     `wanted` takes only those of its case_index, configuration_index and method.
     """
     gpus, supply = context.catalog.gpus, context.scenario.supply
-    layer_split = bool(_layer_splitters(context))
-    serving = partial(serving_configurations, layer_split=layer_split)
+    splitters = _layer_splitters(context)
+    serving = partial(serving_configurations, layer_split=bool(splitters))
     for serves, make in ((True, serving), (False, training_configurations)):
         part = context.cases.filter((pl.col("method") == "inference") == serves)
         configurations = make(supply, gpus) if part.height else None
@@ -161,7 +161,7 @@ def placements(
                 only, on="configuration_index", how="semi", maintain_order="left"
             )
         if configurations is not None and part.height:
-            yield serves, _batches(part, configurations, context, wanted)
+            yield serves, _batches(part, configurations, context, splitters, wanted)
 
 
 def _layer_splitters(context: Context) -> list[str]:
@@ -174,6 +174,7 @@ def _batches(
     cases: pl.DataFrame,
     configurations: pl.DataFrame,
     context: Context,
+    splitters: list[str],
     wanted: pl.DataFrame | None = None,
 ) -> Iterator[pl.LazyFrame]:
     usable = context.catalog.gpus.select(
@@ -182,7 +183,7 @@ def _batches(
     supply = configurations.join(usable, on="gpu", how="left", maintain_order="left").with_columns(
         memory_headroom=pl.lit(context.scenario.constraints.memory_headroom)
     )
-    splits = pl.col("engine").is_in(_layer_splitters(context)).fill_null(False)
+    splits = pl.col("engine").is_in(splitters).fill_null(False)
     own_way = (pl.col("splits_layers") == splits).fill_null(True)
     for some in cases.iter_slices(max(1, BATCH_CELLS // supply.height)):
         cells = some.lazy().join(supply.lazy(), how="cross").filter(own_way).drop("splits_layers")

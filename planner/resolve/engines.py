@@ -198,7 +198,7 @@ def engines_frame(
         row = _row(engine, name, version, profile)
         rows.append(row | {"worker": "", "fallback_reasons": reasons})
         if reasons and engine.fallback:
-            older = _older(engine, engine.fallback)
+            older = replace(followed_by(engine, engine.fallback), note=engine.fallback.note)
             row = _row(engine, name, version, older)
             rows.append(row | {"worker": OLDER_WORKER, "fallback_reasons": []})
     return pl.DataFrame(rows, schema=_frame_schema(), orient="row")
@@ -228,10 +228,10 @@ def _fallback_reasons(engine: Engine, version: str | None, profile: Profile) -> 
     return engine.fallback.reasons_at(at if profile.first <= at < profile.below else profile.first)
 
 
-def _older(engine: Engine, fallback: Fallback) -> Profile:
+def followed_by(engine: Engine, fallback: Fallback) -> Profile:
+    """The profile that an older worker's runs follow, with what model types have of their own."""
     found = next(p for p in engine.profiles if p.first == fallback.profile)
-    own = families_at(engine, found, found.first)
-    return replace(found, by_model_type=own, note=fallback.note)
+    return replace(found, by_model_type=families_at(engine, found, found.first))
 
 
 def _padded(version: Version) -> Version:

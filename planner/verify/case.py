@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,29 +16,11 @@ from planner.errors import InputProblems, OutsideFailure, Problem
 from planner.estimate.weights import CHECKPOINT
 from planner.resolve.engines import find_engine
 from planner.verify.columns import INFERENCE_COLUMNS as COLUMNS
-from planner.verify.columns import NUMBERS
+from planner.verify.columns import NUMBERS, RUN_SETTINGS
 from planner.verify.formats import known_format
 from planner.verify.logs import LOOKED_FOR, Reading, read_output
 from planner.verify.read import Measured, config_file
 
-_SETTINGS: Final = (
-    "engine",
-    "engine_version",
-    "model",
-    "weight_format",
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-    "gpu_count",
-    "max_model_len",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "kv_cache_dtype",
-    "block_size",
-    "gpu_memory_utilization",
-    "enforce_eager",
-    "gpu_layers",
-)
-"""What a log and the command line may both say."""
 _ONE_FAMILY: Final = ({"llama.cpp", "ik_llama.cpp"},)
 """Engines whose logs look alike."""
 
@@ -103,7 +86,7 @@ def _own_values(reading: Reading) -> dict[str, str]:
 def _contradictions(told: Mapping[str, str], reading: Reading) -> Iterator[str]:
     """Where the command line says otherwise than the log."""
     logged = _own_values(reading)
-    for name in _SETTINGS:
+    for name in RUN_SETTINGS:
         if name in told and name in logged and not _agree(name, told[name], logged[name]):
             option = f"--{name.replace('_', '-')}"
             yield (
@@ -165,14 +148,7 @@ def _names(
 
 def _check_format(name: str, catalog: Catalog) -> None:
     """Raises NameProblem where a format is neither in the catalog nor a spelling of one in it."""
-
-    def resolve(spelling: str) -> str | None:
-        try:
-            return catalog.resolve("formats", spelling)
-        except NameProblem:
-            return None
-
-    if known_format(name, resolve) is None:
+    if known_format(name, partial(catalog.find, "formats")) is None:
         catalog.resolve("formats", name)
 
 

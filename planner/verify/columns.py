@@ -13,15 +13,14 @@ TELLING: Final[dict[Kind, tuple[str, ...]]] = {
 }
 """Columns that tell the kinds of files apart, and that a file must have."""
 
-INFERENCE_COLUMNS: Final = (
+RUN_SETTINGS: Final = (
     "engine",
     "engine_version",
     "model",
     "weight_format",
-    "gpu",
-    "gpu_count",
     "tensor_parallel_size",
     "pipeline_parallel_size",
+    "gpu_count",
     "max_model_len",
     "max_num_seqs",
     "max_num_batched_tokens",
@@ -30,6 +29,11 @@ INFERENCE_COLUMNS: Final = (
     "gpu_memory_utilization",
     "enforce_eager",
     "gpu_layers",
+)
+"""What a log, the command line and a file of inference runs may all say."""
+INFERENCE_COLUMNS: Final = (
+    *RUN_SETTINGS,
+    "gpu",
     "batch_size",
     "input_tokens",
     "output_tokens",

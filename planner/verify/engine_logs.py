@@ -184,24 +184,26 @@ def _vllm_settings(text: str, known: Values) -> Values:
     config = re.search(_VLLM_CONFIG, text)
     if config:
         line = config.group(1)
-        values |= {**_settings(line, _CONFIG_SETTINGS), **_texts_of_config(line)}
+        values |= _settings(line, _CONFIG_SETTINGS) | _texts(line, "model", "enforce_eager")
+        values |= _weight_format(setting(line, "quantization"), setting(line, "dtype"))
     version = re.search(_VLLM_VERSION, text) or re.search(_VLLM_SERVER, text)
     if version:
         values["engine_version"] = version.group(1)
     return {name: value for name, value in values.items() if name not in known}
 
 
-def _texts_of_config(line: str) -> Values:
+def _texts(line: str, model_key: str, eager_key: str) -> Values:
+    """The model, the cache's type and whether graphs are off, under an engine's own keys."""
     values: Values = {}
-    model = setting(line, "model")
+    model = setting(line, model_key)
     if model:
         values["model"] = _repository(model)
     cache = setting(line, "kv_cache_dtype")
     if cache and cache != "auto":
         values["kv_cache_dtype"] = cache
-    if setting(line, "enforce_eager") == "True":
+    if setting(line, eager_key) == "True":
         values["enforce_eager"] = "true"
-    return values | _weight_format(setting(line, "quantization"), setting(line, "dtype"))
+    return values
 
 
 def _weight_format(quantisation: str | None, dtype: str | None) -> Values:
@@ -280,14 +282,7 @@ def _sglang_settings(text: str) -> Values:
     if found:
         line = found.group(1)
         values |= _settings(line, _SERVER_SETTINGS)
-        model = setting(line, "model_path")
-        if model:
-            values["model"] = _repository(model)
-        cache = setting(line, "kv_cache_dtype")
-        if cache and cache != "auto":
-            values["kv_cache_dtype"] = cache
-        if setting(line, "disable_cuda_graph") == "True":
-            values["enforce_eager"] = "true"
+        values |= _texts(line, "model_path", "disable_cuda_graph")
         values |= _weight_format(setting(line, "quantization"), None)
     scheduler = re.search(_SGLANG_SCHEDULER, text)
     if scheduler:

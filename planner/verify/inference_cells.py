@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import polars as pl
 
 from planner.catalog.load import Catalog
-from planner.catalog.names import NameProblem
 from planner.resolve.engines import parse_version
 from planner.resolve.tables import Tables
 from planner.units import BYTES_PER_GIB
@@ -94,18 +94,9 @@ def inference_cells(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> pl.
 def _with_named_cards(rows: pl.DataFrame, catalog: Catalog) -> pl.DataFrame:
     """Rows whose card has no id take the one that the notes name, where the catalog knows it."""
     named = rows["notes"].fill_null("").str.extract(_CARD).str.strip_chars()
-    found = {
-        name: _resolve(catalog, "gpus", name) for name in named.drop_nulls().unique().to_list()
-    }
+    found = {name: catalog.find("gpus", name) for name in named.drop_nulls().unique().to_list()}
     cards = named.replace_strict(found, default=None, return_dtype=pl.String)
     return rows.with_columns(gpu=pl.coalesce("gpu", cards))
-
-
-def _resolve(catalog: Catalog, kind: str, name: str) -> str | None:
-    try:
-        return catalog.resolve(kind, name)
-    except NameProblem:
-        return None
 
 
 def _formats(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> list[pl.Series]:
@@ -113,9 +104,7 @@ def _formats(rows: pl.DataFrame, tables: Tables, catalog: Catalog) -> list[pl.Se
     own = own_formats(tables)
     bits = dict(catalog.formats.select("weight_format", "bits_per_weight").iter_rows())
 
-    def resolve(name: str) -> str | None:
-        return _resolve(catalog, "formats", name)
-
+    resolve = partial(catalog.find, "formats")
     pairs = rows.select("model", "weight_format").unique().rows()
     known = {
         (model, name): name and measured_format(name, own.get(model, ()), bits, resolve)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -71,13 +72,7 @@ def unknown_formats(
     measured: Measured, facts: Mapping[str, ModelFacts], catalog: Catalog
 ) -> tuple[str, ...]:
     """Remarks on formats of inference runs that neither the catalog nor the checkpoint knows."""
-
-    def resolve(spelling: str) -> str | None:
-        try:
-            return catalog.resolve("formats", spelling)
-        except NameProblem:
-            return None
-
+    resolve = partial(catalog.find, "formats")
     found: dict[str, str] = {}
     pairs = measured.rows.select("model", "weight_format").unique(maintain_order=True)
     for model, name in pairs.drop_nulls("weight_format").iter_rows():

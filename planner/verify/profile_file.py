@@ -8,9 +8,15 @@ from dataclasses import replace
 from typing import Final
 
 from planner.calibrate import Calibration, Fitted
-from planner.resolve.engine_families import families_at
 from planner.resolve.engine_profiles import Constant, Fallback, default_constant, dotted
-from planner.resolve.engines import CONSTANTS, Engine, Profile, Version, parse_version
+from planner.resolve.engines import (
+    CONSTANTS,
+    Engine,
+    Profile,
+    Version,
+    followed_by,
+    parse_version,
+)
 
 _DIGITS: Final = 12
 """A relative range is written by its half width where so many digits give both ends exactly."""
@@ -28,7 +34,7 @@ def profile_text(engine: Engine, profile: Profile, result: Calibration, source: 
         profile = replace(profile, note=next(shipped, ""))
     own = _range(result.version, profile)
     fallback = _fallback_within(engine, own)
-    older = [_older(engine, fallback)] if fallback else []
+    older = [followed_by(engine, fallback)] if fallback else []
     places = [*((one, (one.first, one.below)) for one in older), (profile, own)]
     fitted = {one.name: one for one in result.fitted}
     lines = [
@@ -145,12 +151,6 @@ def _fallback_within(engine: Engine, versions: tuple[Version, Version]) -> Fallb
     known = engine.fallback
     reasons = tuple(r for r in known.reasons if r.first < below and first < r.below)
     return Fallback(known.profile, known.note, reasons) if reasons else None
-
-
-def _older(engine: Engine, fallback: Fallback) -> Profile:
-    """The profile that an older worker's runs follow, with what model types have of their own."""
-    found = next(p for p in engine.profiles if p.first == fallback.profile)
-    return replace(found, by_model_type=families_at(engine, found, found.first))
 
 
 def _fallback(fallback: Fallback) -> list[str]:

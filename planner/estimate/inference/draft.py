@@ -11,9 +11,9 @@ from typing import Final
 
 import polars as pl
 
-from planner.estimate.kv_cache import SPLIT_EVEN, cache_by_rank
+from planner.estimate.kv_cache import cache_by_rank
 from planner.estimate.ledger import Bound
-from planner.estimate.weights import CHECKPOINT, weights_by_rank
+from planner.estimate.weights import CHECKPOINT, SPLIT_EVEN, weights_by_rank
 from planner.resolve.tables import Tables
 
 _KEYS: Final = ("draft_model", "tensor_parallel_size")

@@ -71,11 +71,6 @@ def item_columns() -> list[pl.Expr]:
     ]
 
 
-def count_columns() -> list[pl.Expr]:
-    """Items in the profiling run: `profiled_items`."""
-    return [_profiled_items().alias("profiled_items")]
-
-
 def films_grow() -> pl.Expr:
     """Whether a longer context makes the film longer that is profiled."""
     longest = pl.col("encoder_video_max_tokens")
@@ -87,8 +82,8 @@ def films_grow() -> pl.Expr:
     )
 
 
-def _profiled_items() -> pl.Expr:
-    """Items in the profiling run.
+def profiled_items() -> pl.Expr:
+    """Items in the profiling run, `profiled_items`.
 
     budget = max(max_num_batched_tokens, tokens of the largest item); items = budget // tokens, at
     most what max_num_seqs requests of this context may bring. V0 instead ran whole requests, each
@@ -106,7 +101,8 @@ def _profiled_items() -> pl.Expr:
     fits = request_tokens() <= batched / requests()
     by_request = pl.when(fits).then(requests()).otherwise(0.0)
     run = pl.when(pl.col("profiles_requests") > 0).then(by_request).otherwise(items)
-    return pl.when(is_profiled() & (tokens > 0)).then(run).otherwise(0.0)
+    profiled = pl.when(is_profiled() & (tokens > 0)).then(run).otherwise(0.0)
+    return profiled.alias("profiled_items")
 
 
 _UNLIMITED: int = 999

@@ -15,6 +15,7 @@ from planner.estimate.inference import (
     working,
 )
 from planner.estimate.inference import pool as pools
+from planner.estimate.inference.constants import constant
 from planner.estimate.inference.limits import impossible_reason, notes, unsupported_reason
 from planner.estimate.inference.peaks import with_peaks
 from planner.estimate.inference.phases import DECODE, FIRST_STEP, LOAD, PREFILL, SERVING
@@ -28,7 +29,6 @@ from planner.estimate.inference.totals import (
     reserve_columns,
     total_columns,
 )
-from planner.estimate.inference.working import constant
 from planner.estimate.ledger import (
     BOUNDS,
     Bound,
@@ -84,7 +84,7 @@ def estimate_inference(cells: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
 def _ledger(prepared: pl.LazyFrame) -> pl.LazyFrame:
     """Items, totals, pool and budget of prepared cells."""
     facts = prepared.with_columns(
-        *pools.cache_rates(), *pools.layer_groups(), *encoder.count_columns()
+        *pools.cache_rates(), *pools.layer_groups(), encoder.profiled_items()
     )
     steps = with_peaks(facts.with_columns(*_sequence_columns()))
     items = (
@@ -120,7 +120,7 @@ def _sequence_columns() -> list[pl.Expr]:
         pl.when(pl.col("lora_adapters") > 0)
         .then(pl.col("lora_rank").fill_null(_LORA_RANKS["expected"]))
         .alias("slot_rank"),
-        phases.untied_head_bytes().alias("loaded_twice_bytes"),
+        phases.loaded_twice_bytes().alias("loaded_twice_bytes"),
         _adapter_ends("expected").alias("adapter_ends_bytes"),
     ]
 
@@ -146,7 +146,7 @@ def _items() -> list[pl.Expr]:
             "communication": working.communication_bytes(bound),
             "workspace": constant("non_torch_bytes", bound),
             "staging": pl.when(loading)
-            .then(phases.untied_head_bytes())
+            .then("loaded_twice_bytes")
             .otherwise(runner.sampler_state_bytes(bound, inside=False)),
         }
         exprs += [

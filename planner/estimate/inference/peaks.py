@@ -20,17 +20,16 @@ STAGED: Final = (
     "expert_workspace",
     "kept",
     "layer_peak",
-    "forward_peak",
     "logits_peak",
-    "pictures_peak",
 )
-"""Columns `<name>_<bound>` that with_peaks stores on the way."""
+"""Columns `<name>_<bound>` that with_peaks stores on the way and nothing else reads."""
 
 
 def with_peaks(cells: pl.LazyFrame) -> pl.LazyFrame:
     """Adds for each bound, in bytes: `step_activations_...`, `step_logits_...`, the working memory
     of a step booked apart, and `inner_stage_activations_...` of a pipeline stage without logits;
-    and the columns of STAGED.
+    `forward_peak_...` and `pictures_peak_...`, the peaks in a layer and of the encoder; and the
+    columns of STAGED.
     """
     return (
         cells.with_columns(*_of_each_bound(_first))

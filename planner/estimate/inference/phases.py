@@ -12,6 +12,7 @@ import polars as pl
 
 from planner.estimate.inference.host import has_head_on_gpu
 from planner.estimate.inference.peaks import resident
+from planner.estimate.inference.quantised import is_awq
 
 SERVING: Final = "serving"
 PREFILL: Final = "prefill"
@@ -31,7 +32,7 @@ def peak_phase() -> pl.Expr:
     prefill = prompt + step
     first = prompt * copies + held_logit_bytes() + base
     decode = room * copies + base
-    load = untied_head_bytes()
+    load = loaded_twice_bytes()
     return (
         pl.when(pl.col("is_pooled") > 0)
         .then(pl.lit(SERVING))
@@ -58,11 +59,10 @@ def held_logit_bytes() -> pl.Expr:
     return rows * pl.col("vocab_size") * each.otherwise(0.0)
 
 
-def untied_head_bytes() -> pl.Expr:
+def loaded_twice_bytes() -> pl.Expr:
     """A second copy of a tied embedding, alive until the head is tied to it."""
     copy = pl.col("embedding_parameters") * 2.0 * pl.col("awq_loads_untied_head")
-    is_awq = pl.col("weight_format").str.starts_with("awq")
-    return pl.when(pl.col("tied_embeddings") & is_awq).then(copy).otherwise(0.0)
+    return pl.when(pl.col("tied_embeddings") & is_awq()).then(copy).otherwise(0.0)
 
 
 def cache_bytes() -> pl.Expr:

@@ -21,8 +21,8 @@ from planner.estimate.inference.model_facts import (
 from planner.estimate.inference.runner import uses_second_runner
 from planner.estimate.inference.settings import settle
 from planner.estimate.inference.workers import worker
-from planner.estimate.kv_cache import SPLIT_EVEN, SPLIT_WITH_OUTPUT, cache_by_rank
-from planner.estimate.weights import weights_by_rank
+from planner.estimate.kv_cache import cache_by_rank
+from planner.estimate.weights import SPLIT_EVEN, SPLIT_WITH_OUTPUT, weights_by_rank
 from planner.resolve.engine_families import with_families
 from planner.resolve.tables import Tables
 
@@ -165,7 +165,7 @@ _WEIGHT_KEYS: Final = (
     "expert_padding",
     "is_fused",
     "has_single_experts",
-    "counts_output_layer",
+    "layer_split",
     "leaves_embedding",
 )
 _HELD: Final = {"held_format": "weight_format"}
@@ -191,7 +191,6 @@ def _derived_keys() -> list[pl.Expr]:
         pl.col("vocab_padding_rows").fill_null(1).cast(pl.Int64).alias("vocab_padding"),
         (pl.col("has_fused_linears").fill_null(0) > 0).alias("is_fused"),
         (pl.col("keeps_single_experts").fill_null(0) > 0).alias("has_single_experts"),
-        (pl.col("split_counts_output").fill_null(0) > 0).alias("counts_output_layer"),
         (
             (pl.col("embedding_on_cpu").fill_null(0) > 0)
             & ~pl.col("tied_embeddings").fill_null(True)

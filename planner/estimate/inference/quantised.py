@@ -8,6 +8,15 @@ from planner.estimate.inference.constants import constant
 from planner.estimate.ledger import Bound
 
 
+def is_unquantised() -> pl.Expr:
+    """Whether the weights are run in 16 or 32 bits."""
+    return pl.col("weight_family").fill_null("float") == "float"
+
+
+def is_awq() -> pl.Expr:
+    return pl.col("weight_format").str.starts_with("awq").fill_null(False)
+
+
 def quantised_head_bytes() -> pl.Expr:
     """What a 16-bit head loses where an engine quantises it with the other linears."""
     return pl.col("lm_head_weights_bytes") * (1 - _head_share())
@@ -70,8 +79,7 @@ def quantising_reserve_bytes(bound: Bound = "expected") -> pl.Expr:
     head = 2.0 * pl.col("embedding_parameters")
     copies = constant("quantising_head_copies", bound) * head
     size = constant("quantising_base_bytes", bound) + copies
-    plain = pl.col("weight_family").fill_null("float") == "float"
-    return pl.when(plain).then(0.0).otherwise(size)
+    return pl.when(is_unquantised()).then(0.0).otherwise(size)
 
 
 def quantised_scratch_bytes(bound: Bound = "expected") -> pl.Expr:
@@ -79,15 +87,13 @@ def quantised_scratch_bytes(bound: Bound = "expected") -> pl.Expr:
     output = (
         pl.col("awq_mlp_elements_per_token") * pl.col("widest_mlp") * pl.col("step_tokens") * 2.0
     )
-    is_awq = pl.col("weight_format").str.starts_with("awq")
-    return unpacked_matrix_bytes(bound) + pl.when(is_awq).then(output).otherwise(0.0)
+    return unpacked_matrix_bytes(bound) + pl.when(is_awq()).then(output).otherwise(0.0)
 
 
 def unpacks_awq() -> pl.Expr:
     """Whether a step is long enough for AWQ matrices to be dequantised before they multiply."""
     least = pl.col("unpacks_awq_from_tokens")
-    is_awq = pl.col("weight_format").str.starts_with("awq").fill_null(False)
-    return is_awq & (least > 0) & (pl.col("step_tokens") >= least)
+    return is_awq() & (least > 0) & (pl.col("step_tokens") >= least)
 
 
 def unpacked_matrix_bytes(bound: Bound = "expected") -> pl.Expr:
@@ -103,7 +109,7 @@ def unpacked_matrix_bytes(bound: Bound = "expected") -> pl.Expr:
     return (
         pl.when(name.str.starts_with("gptq-int4"))
         .then(pl.col("gptq_int4_scratch") * matrix)
-        .when(name.str.starts_with("awq"))
+        .when(is_awq())
         .then(awq)
         .when((pl.col("weight_family") == "nf4") | (name == "fp4-bnb"))
         .then(constant("unpacks_nf4", bound) * pl.max_horizontal(matrix, head))

@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from planner.estimate.inference.constants import constant
+from planner.estimate.inference.quantised import is_unquantised
 from planner.estimate.ledger import Bound
 
 _UNQUANTISED: Final = 1
@@ -24,11 +25,10 @@ def uses_second_runner() -> pl.Expr:
     With a draft model of its own only where `v2_takes_draft_models`. Stored as `is_second_runner`.
     """
     kind = pl.col("v2_runner")
-    unquantised = pl.col("weight_family").fill_null("float") == "float"
     plain = (pl.col("moe_layers") == 0) & ~pl.col("has_recurrent_state")
     taken = (
         (kind == _EVERY_MODEL)
-        | ((kind == _UNQUANTISED) & unquantised)
+        | ((kind == _UNQUANTISED) & is_unquantised())
         | ((kind == _PLAIN_DECODERS) & plain)
     )
     drafts = pl.col("draft_model").is_null() | (pl.col("v2_takes_draft_models") > 0)
@@ -37,8 +37,7 @@ def uses_second_runner() -> pl.Expr:
 
 def bytes_per_logit(bound: Bound = "expected") -> pl.Expr:
     """Bytes of a logit and of what sampling makes of it, by the runner."""
-    second = pl.when("is_second_runner").then(constant("v2_bytes_per_logit", bound))
-    return second.otherwise(constant("bytes_per_logit", bound))
+    return _by_runner(constant("v2_bytes_per_logit", bound), constant("bytes_per_logit", bound))
 
 
 def sampler_state_bytes(bound: Bound = "expected", *, inside: bool) -> pl.Expr:
@@ -51,7 +50,7 @@ def sampler_state_bytes(bound: Bound = "expected", *, inside: bool) -> pl.Expr:
         constant("v2_state_bytes_per_logit", bound)
         * pl.col("step_sequences")
         * pl.col("vocab_size")
-        * pl.when("is_second_runner").then(1.0).otherwise(0.0)
+        * _by_runner(pl.lit(1.0), pl.lit(0.0))
     )
     counted = pl.col("v2_state_inside")
     return size * (counted if inside else 1 - counted)
@@ -59,11 +58,18 @@ def sampler_state_bytes(bound: Bound = "expected", *, inside: bool) -> pl.Expr:
 
 def counts_graphs_inside() -> pl.Expr:
     """Whether CUDA graphs are taken off the pool, as 0 or 1."""
-    second = pl.when("is_second_runner").then("v2_graphs_inside")
-    return second.otherwise("counts_graphs_inside")
+    return _by_runner(pl.col("v2_graphs_inside"), pl.col("counts_graphs_inside"))
 
 
 def profiles_encoder() -> pl.Expr:
     """Whether the profiling run of the cell's runner includes the encoder, as 0 or 1."""
-    second = pl.when("is_second_runner").then("v2_profiles_encoder")
-    return second.otherwise("profiles_encoder")
+    return _by_runner(pl.col("v2_profiles_encoder"), pl.col("profiles_encoder"))
+
+
+def keeps_sampler_memory() -> pl.Expr:
+    """Whether a sampler runs on the largest batch at start: vLLM's first V1 runner."""
+    return _by_runner(pl.lit(0.0), pl.col("keeps_sampler_memory"))
+
+
+def _by_runner(second: pl.Expr, first: pl.Expr) -> pl.Expr:
+    return pl.when("is_second_runner").then(second).otherwise(first)

@@ -139,8 +139,8 @@ def _is_huge() -> pl.Expr:
 def _is_special() -> pl.Expr:
     """Whether a run has what early engines do not cut a prompt into chunks with by themselves."""
     windows = pl.col("local_elements").fill_null(0) > 0
-    adapters = pl.col("lora_adapters").fill_null(0) > 0
-    return pl.col("has_towers") | windows | adapters | pl.col("draft_model").is_not_null()
+    drafts = pl.col("draft_model").is_not_null()
+    return pl.col("has_towers") | windows | pl.col("has_adapters") | drafts
 
 
 def _steps() -> list[pl.Expr]:

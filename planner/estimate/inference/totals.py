@@ -163,16 +163,10 @@ def device_columns() -> list[pl.Expr]:
     cache = sum_items(("kv_cache", "recurrent_state"))
     filled = pl.max_horizontal(pl.col("kv_pool_bytes"), 0.0) - cache
     shown = pl.when(pl.col("is_pooled") > 0).then(filled).otherwise(0.0)
-    kept = pl.col("logits_bytes") * _keeps_sampler_memory()
+    kept = pl.col("logits_bytes") * runner.keeps_sampler_memory()
     idle = pl.when(pl.col("is_pooled") > 0).then(peak - kept).otherwise(0.0)
     return [
         (pl.col("total_low_bytes") + shown - idle).alias("device_low_bytes"),
         (pl.col("total_bytes") + shown - idle).alias("device_bytes"),
         (pl.col("total_high_bytes") + shown).alias("device_high_bytes"),
     ]
-
-
-def _keeps_sampler_memory() -> pl.Expr:
-    """Whether a sampler runs on the largest batch at start: vLLM's first V1 runner."""
-    second = pl.when("is_second_runner").then(0.0)
-    return second.otherwise("keeps_sampler_memory")

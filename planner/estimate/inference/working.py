@@ -13,10 +13,12 @@ import polars as pl
 from planner.estimate.inference import encoder, runner
 from planner.estimate.inference.constants import INDEX_ENTRY_BYTES, constant
 from planner.estimate.inference.host import has_head_on_gpu
-from planner.estimate.inference.quantised import quantised_scratch_bytes, unpacks_awq
+from planner.estimate.inference.quantised import (
+    is_unquantised,
+    quantised_scratch_bytes,
+    unpacks_awq,
+)
 from planner.estimate.ledger import Bound
-
-__all__ = ["constant"]
 
 
 def dense_layer_bytes(bound: Bound = "expected") -> pl.Expr:
@@ -232,8 +234,7 @@ def absorbed_mla_bytes() -> pl.Expr:
     """
     elements = pl.col("absorbed_elements") / pl.col("tensor_parallel_size")
     copied = 2.0 * elements / pl.col("pipeline_parallel_size")
-    plain = pl.col("weight_family").fill_null("float") == "float"
-    return pl.col("has_absorbed_mla_copy") * pl.when(plain).then(0.0).otherwise(copied)
+    return pl.col("has_absorbed_mla_copy") * pl.when(is_unquantised()).then(0.0).otherwise(copied)
 
 
 def absorbed_projection_bytes(bound: Bound = "expected") -> pl.Expr:
